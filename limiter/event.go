@@ -61,4 +61,4 @@ type Event struct {
 }
 
 // A LimitID names a limit of an engine until the next Configure; see Engine.Limit.
-type LimitID uint16
+type LimitID uint32

@@ -1,0 +1,349 @@
+package limiter
+
+import "time"
+
+// acquire queues a request in the pools that may serve it, and serves them.
+func (e *Engine) acquire(c *Acquire) {
+	if t := e.keys[c.Key]; t != nil && e.again(t, c) {
+		return
+	}
+	if e.leases[c.Lease] != nil {
+		return // a lease's name is used once; the sender has repeated itself
+	}
+	class, ok := e.classNames[c.Class]
+	if !ok {
+		e.refuse(c, UnknownClass)
+		return
+	}
+	pr, reason := e.project(c.Project)
+	if pr == nil {
+		e.refuse(c, reason)
+		return
+	}
+	t := e.newTicket()
+	t.key, t.lease, t.class, t.project = c.Key, c.Lease, class, pr
+	t.state = ticketWaiting
+	t.arrived = min(c.Arrived, e.now)
+	t.until = e.now.Add(max(0, c.MaxWait))
+	t.ttl = max(c.TTL, time.Millisecond)
+	t.keyed = true
+	e.keys[c.Key] = t
+	pr.tickets++
+	e.classes[class].waiting++
+	e.waiting++
+
+	known := false
+	for _, i := range e.orderTargets(c.Targets) {
+		tg := &c.Targets[i]
+		p := e.poolNames[tg.Pool]
+		if p == nil {
+			continue
+		}
+		model, ok := p.model(tg.Model)
+		if !ok {
+			continue
+		}
+		known = true
+		if e.place(t, p, tg, model) && e.tryNow(t, p) {
+			return
+		}
+	}
+	e.wait(t, c, known)
+}
+
+// place puts a ticket into the queue of a pool, unless it never fits there.
+func (e *Engine) place(t *ticket, p *pool, tg *Target, model string) bool {
+	for _, x := range e.gather(p, t.project, tg.Charges) {
+		if x.limit.cost(x.charge.Amount) > x.limit.capacity {
+			return false
+		}
+	}
+	pl := e.newPlace()
+	pl.ticket, pl.model, pl.rank = t, model, tg.Rank
+	pl.charges = append(pl.charges, tg.Charges...)
+	pl.work = p.work(pl.charges, ToPool)
+	t.places = append(t.places, pl)
+	p.flow(t.project, t.class).enqueue(pl)
+	return true
+}
+
+// tryNow serves a pool if that may help a newcomer, and says whether it was granted.
+func (e *Engine) tryNow(t *ticket, p *pool) bool {
+	pl := t.places[len(t.places)-1]
+	if pl.flow.first == pl || p.dirty || p.nextAt <= e.now {
+		e.pump(p)
+		e.nextPump = min(e.nextPump, p.nextAt)
+	}
+	return t.state != ticketWaiting
+}
+
+// wait queues a ticket that could not be granted at once, or refuses it.
+func (e *Engine) wait(t *ticket, c *Acquire, known bool) {
+	ev := Event{Kind: Queued, Key: t.key, Lease: t.lease}
+	switch {
+	case len(t.places) == 0 && known:
+		ev.Kind, ev.Reason, ev.RetryAfter = Refused, TooLarge, -1
+		e.explainTooLarge(t, c, &ev)
+	case len(t.places) == 0:
+		ev.Kind, ev.Reason, ev.RetryAfter = Refused, NoTarget, -1
+	default:
+		blocked := e.explain(t, &ev)
+		k := &e.classes[t.class]
+		switch {
+		case blocked != NoReason && ev.RetryAfter > c.MaxWait:
+			ev.Kind, ev.Reason = Refused, blocked
+		case ev.RetryAfter > c.MaxWait || c.MaxWait <= 0:
+			ev.Kind, ev.Reason = Refused, WaitTooLong
+		case e.waiting > e.maxWaiting || k.MaxWaiting > 0 && k.waiting > k.MaxWaiting:
+			ev.Kind, ev.Reason = Refused, QueueFull
+		}
+	}
+	e.emit(ev)
+	if ev.Kind == Refused {
+		e.dismiss(t)
+		return
+	}
+	e.timers.set(t, t.until)
+}
+
+// refuse answers what will never be otherwise under this configuration.
+func (e *Engine) refuse(c *Acquire, r Reason) {
+	e.emit(Event{Kind: Refused, Reason: r, Key: c.Key, Lease: c.Lease, RetryAfter: -1})
+}
+
+// explain fills in the least time that a waiter has to wait and what binds it, and says
+// whether every pool is behind a gate.
+func (e *Engine) explain(t *ticket, ev *Event) (gate Reason) {
+	least := time.Duration(-1)
+	gate = Gated
+	for _, pl := range t.places {
+		bound := e.waitBound(pl)
+		s := e.judge(pl.flow.pool, pl)
+		switch {
+		case !s.gated:
+			gate = NoReason
+		case s.blocked && gate == Gated:
+			gate = ProviderBlocked
+		}
+		if !s.stops() { // there is room for it, but others are first
+			s = pl.flow.pool.lanes[t.class].stop
+		}
+		if least < 0 || bound < least {
+			least = bound
+			ev.Binding, ev.Bindings = s.by, s.count
+		}
+	}
+	ev.RetryAfter = max(0, least)
+	return gate
+}
+
+// explainTooLarge names the limits that a request never fits.
+func (e *Engine) explainTooLarge(t *ticket, c *Acquire, ev *Event) {
+	for i := range c.Targets {
+		p := e.poolNames[c.Targets[i].Pool]
+		if p == nil {
+			continue
+		}
+		for _, x := range e.gather(p, t.project, c.Targets[i].Charges) {
+			if x.limit.cost(x.charge.Amount) > x.limit.capacity && ev.Bindings < MaxBinding {
+				ev.Binding[ev.Bindings] = x.limit.id
+				ev.Bindings++
+			}
+		}
+		return
+	}
+}
+
+// waitBound gives a lower bound of the wait at a place: nobody heavier comes, all that
+// runs is refunded what can be, and only those before it in its own project count.
+func (e *Engine) waitBound(pl *place) time.Duration {
+	f := pl.flow
+	paced := e.classes[f.class].Paced
+	var bound time.Duration
+	for i := range f.pool.gates {
+		if g := &f.pool.gates[i]; g.concerns(pl.charges) {
+			bound = max(bound, g.opens.Sub(e.now))
+		}
+	}
+	for _, x := range e.gather(f.pool, f.project, pl.charges) {
+		need := x.charge.Amount
+		if x.limit.scope == ScopePool && pl == f.last { // all others are before it
+			for i, l := range f.pool.limits {
+				if l == x.limit {
+					need = max(need, f.ahead[i])
+				}
+			}
+		}
+		x.limit.advance(e.now)
+		bound = max(bound, x.limit.waitBound(e.now, need, f.class, paced))
+	}
+	return bound
+}
+
+// again answers a key that is known. It says false if it is to be decided anew.
+func (e *Engine) again(t *ticket, c *Acquire) bool {
+	t.shared = t.shared || t.lease.Incarnation != c.Lease.Incarnation
+	switch {
+	case t.state == ticketWaiting:
+		t.lease, t.arrived = c.Lease, min(c.Arrived, e.now)
+		if t.away {
+			e.back(t)
+		}
+		if t.state == ticketWaiting {
+			ev := Event{Kind: Queued, Key: t.key, Lease: t.lease}
+			e.explain(t, &ev)
+			e.emit(ev)
+		}
+		return true
+	case t.state == ticketOpen && t.pool != nil && e.now <= t.granted.Add(t.pool.StartWithin):
+		e.emit(Event{
+			Kind: Granted, Again: true, Key: t.key, Lease: t.lease, Pool: t.pool.Name, Model: t.model,
+			Waited:      max(0, t.granted.Sub(t.arrived)),
+			StartWithin: t.granted.Add(t.pool.StartWithin).Sub(min(c.Arrived, e.now)),
+			Left:        t.until.Sub(e.now),
+		})
+		return true
+	}
+	// The grant was not claimed in time, or has been used. Its charge stays: the first
+	// answer may have arrived after all.
+	delete(e.keys, t.key)
+	t.keyed = false
+	return false
+}
+
+// back puts a waiter whose caller has returned where it was.
+func (e *Engine) back(t *ticket) {
+	t.away = false
+	e.timers.set(t, t.until)
+	for _, pl := range t.places {
+		if pl.skipped {
+			pl.flow.relink(pl)
+		}
+		if pl.flow.first == pl {
+			e.touch(pl.flow.pool)
+		}
+	}
+	e.pumpDue()
+}
+
+// cancel tells that a caller has left.
+func (e *Engine) cancel(c *Cancel) {
+	t := e.keys[c.Key]
+	if t == nil || t.lease != c.Lease {
+		return
+	}
+	switch {
+	case t.state == ticketWaiting && c.Departure == Gone:
+		e.dismiss(t)
+	case t.state == ticketWaiting && !t.away:
+		t.away = true
+		e.timers.set(t, min(t.until, e.now.Add(placeKept)))
+		for _, pl := range t.places {
+			if pl.flow.first == pl {
+				e.touch(pl.flow.pool) // those behind it may go
+			}
+		}
+	case t.state == ticketOpen && c.Departure == Gone && !t.shared:
+		e.settle(t, Unsent, nil)
+	}
+}
+
+// orderTargets gives the order in which targets are tried: by rank, equals by headroom;
+// first of all those whose betters are used as far as their Above.
+func (e *Engine) orderTargets(targets []Target) []uint8 {
+	n := min(len(targets), maxTargets)
+	order := e.order[:n]
+	for i := range order {
+		order[i] = uint8(i)
+	}
+	if n < 2 {
+		return order
+	}
+	var used [maxTargets]int64
+	for i := range order {
+		used[i] = 1000
+		if p := e.poolNames[targets[i].Pool]; p != nil {
+			used[i] = p.used(e.now)
+		}
+	}
+	for i := 1; i < n; i++ { // insertion: few, and stable
+		for j := i; j > 0; j-- {
+			a, b := order[j-1], order[j]
+			if targets[a].Rank < targets[b].Rank || targets[a].Rank == targets[b].Rank && used[a] <= used[b] {
+				break
+			}
+			order[j-1], order[j] = b, a
+		}
+	}
+	front := 0
+	for i := 0; i < n; i++ {
+		o := order[i]
+		above := int64(targets[o].Above)
+		if above == 0 || i == 0 {
+			continue
+		}
+		diverted := true
+		for k := 0; k < n; k++ {
+			if targets[k].Rank < targets[o].Rank && used[k] < above {
+				diverted = false
+				break
+			}
+		}
+		if diverted {
+			copy(order[front+1:i+1], order[front:i])
+			order[front] = o
+			front++
+		}
+	}
+	return order
+}
+
+// used tells how far the fullest limit of a pool is used, in 1/1000.
+func (p *pool) used(now Time) (most int64) {
+	for i := range p.gates {
+		if p.gates[i].opens > now {
+			return 1000
+		}
+	}
+	for _, l := range p.limits {
+		l.advance(now)
+		most = max(most, mulDiv(l.used(now), 1000, l.capacity))
+	}
+	return most
+}
+
+// work is the time of the pool that charges take: the most that any of its rate limits
+// says; of its other limits, where it has none.
+func (p *pool) work(charges []Charge, flag ChargeFlags) int64 {
+	var rate, other int64
+	c := 0
+	for _, l := range p.limits {
+		for c < len(charges) && charges[c].Metric < l.Metric {
+			c++
+		}
+		for k := c; k < len(charges) && charges[k].Metric == l.Metric; k++ {
+			if charges[k].Flags&flag == 0 {
+				continue
+			}
+			if w := l.work(charges[k].Amount); l.Shape == SlidingWindow || l.Shape == TokenBucket {
+				rate = max(rate, w)
+			} else {
+				other = max(other, w)
+			}
+		}
+	}
+	if rate == 0 {
+		rate = other
+	}
+	return max(1, rate)
+}
+
+// model finds one of the pool's models; the string returned is the pool's own.
+func (p *pool) model(name string) (string, bool) {
+	for _, m := range p.Models {
+		if m == name {
+			return m, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,35 @@
+// Package limiter is the decision engine: a pure, deterministic state machine per
+// organization that divides the rate limits of LLM providers among many callers.
+//
+// An [Engine] is changed by nothing but Apply(command, now): no clock, no I/O, no
+// randomness, no iteration over maps and no floating point take part in a decision.
+// So every replica that applies the same log holds the same state, and a snapshot
+// with the entries behind it is as good as the whole log.
+//
+// # How a call is judged
+//
+// A request brings a list of targets, and for each the amounts that it would charge.
+// Every limit that it touches (of the pool, the project and the organization) must
+// have room; then all of them are charged, or else none is. A limit has a shape:
+//
+//   - a sliding window keeps every charge from its grant for W + D, where D is the
+//     longest way from a grant to the instant at which the provider counts the call.
+//     Then no window at the provider exceeds the quota (window.go);
+//   - a token bucket is GCRA with the burst B − rD (bucket.go);
+//   - a calendar limit counts from midnight to midnight (calendar.go);
+//   - a stock, such as concurrency, is held from grant to release.
+//
+// A grant is a lease. It reserves estimates; releasing it settles what was really used.
+//
+// # Who goes first
+//
+// A call that can't go waits in the queue of each pool that may serve it: classes by
+// start-time fair queuing, projects within a class likewise, first come first served
+// within a project (queue.go). Who may pass a head that is stopped is ruled by pump.go.
+// Batch work is paced, so that it never takes a window whole (pacer.go).
+//
+// # Cost
+//
+// A command costs well below a microsecond and allocates nothing in the steady state,
+// whatever the number of leases and waiters.
+package limiter

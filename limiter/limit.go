@@ -1,0 +1,283 @@
+package limiter
+
+import "time"
+
+// Scope says whom a limit belongs to.
+type Scope uint8
+
+const (
+	ScopeOrganization Scope = iota
+	ScopePool
+	ScopeProject
+)
+
+// A rule is a LimitSpec with all that follows from it; the projects of a template share
+// theirs.
+type rule struct {
+	LimitSpec
+	effective int64         // quota less margin, ≥ 1
+	hold      time.Duration // W + D: how long a charge is kept
+	span      time.Duration // joinSpan
+	pace      int64         // paceSpan in ns; 0: not paced
+	paceBurst int64         // what passes the pacer at once, in ns
+	capacity  int64         // in the unit of cost: effective, or B − rD of a bucket as time
+	// caps is what a class may fill, by class: the capacity less what is kept for
+	// heavier ones.
+	caps []int64
+}
+
+func newRule(s LimitSpec, classes []class) *rule {
+	s.Quota = min(max(s.Quota, 1), maxAmount)
+	s.Jitter = min(max(s.Jitter, 0), time.Duration(maxSpan/4))
+	s.Window = min(max(s.Window, 1), time.Duration(maxSpan/4))
+	if s.Shape > Stock {
+		s.Shape = SlidingWindow
+	}
+	r := &rule{LimitSpec: s, effective: max(1, s.Quota-perMillion(s.Quota, s.Margin))}
+	r.hold = s.Window + s.Jitter
+	r.span = joinSpan(s.Window)
+	r.capacity = r.effective
+	switch s.Shape {
+	case TokenBucket:
+		burst := s.Burst
+		if burst <= 0 {
+			burst = s.Quota
+		}
+		burst = max(1, burst-perMillion(burst, s.Margin))
+		r.capacity = max(1, mulDiv(burst, int64(s.Window), r.effective)-int64(s.Jitter))
+	case SlidingWindow:
+		r.pace = int64(paceSpan(&s))
+		r.paceBurst = mulDiv(max(1, r.effective/50), r.pace, r.effective)
+	}
+	r.caps = make([]int64, len(classes))
+	for i := range classes {
+		var reserve uint32
+		for j := range classes {
+			if classes[j].Weight > classes[i].Weight {
+				reserve += classes[j].Reserve
+			}
+		}
+		r.caps[i] = r.capacity - perMillion(r.capacity, reserve)
+	}
+	return r
+}
+
+// cost is an amount in the unit that the limit is judged in: nanoseconds of refill for
+// a bucket, the amount itself otherwise.
+func (r *rule) cost(amount int64) int64 {
+	if r.Shape == TokenBucket {
+		return mulDivUp(amount, int64(r.Window), r.effective)
+	}
+	return amount
+}
+
+// work is the time of the limit that an amount takes: c·W/L. A stock has no window; it
+// counts as one second, which matters only where nothing else is limited.
+func (r *rule) work(amount int64) int64 {
+	switch r.Shape {
+	case Stock:
+		return mulDiv(amount, int64(time.Second), r.effective)
+	case Calendar:
+		return mulDiv(amount, int64(24*time.Hour), r.effective)
+	}
+	return mulDiv(amount, int64(r.Window), r.effective)
+}
+
+// paceCost is the time that the pacer takes for an amount.
+func (r *rule) paceCost(amount int64) int64 { return mulDiv(amount, r.pace, r.effective) }
+
+// room is what a class may fill so that a cost fits: a cost larger than what the kept
+// share leaves may use the kept share too, rather than never fit.
+func (r *rule) room(class uint8, cost int64) int64 {
+	if c := r.caps[class]; cost <= c {
+		return c
+	}
+	return r.capacity
+}
+
+// A limit is a rule with what is charged to it.
+type limit struct {
+	*rule
+	scope Scope
+	owner string // name of the pool or the project
+	id    LimitID
+	dead  bool // the configuration no longer has it; leases may still point here
+
+	window   window
+	bucket   bucket
+	calendar calendar
+	pacer    pacer
+	stock    int64 // held from grant to release
+	// reserved is what running calls may still produce (charges on completion).
+	reserved int64 // ≥ 0
+	// refundable is what running calls may give back when they settle.
+	refundable int64 // ≥ 0
+	meter      meter
+}
+
+// advance lets charges expire; it says whether a bucket was credited.
+func (l *limit) advance(now Time) {
+	switch l.Shape {
+	case SlidingWindow:
+		l.window.expire(now, l.hold)
+	case TokenBucket:
+		l.bucket.settle(now, l.Jitter)
+	case Calendar:
+		l.calendar.roll(now, l.Period, l.Zone)
+	}
+}
+
+// used is what is held and reserved, in the unit of cost. The limit has been advanced.
+func (l *limit) used(now Time) int64 {
+	switch l.Shape {
+	case SlidingWindow:
+		return l.window.total + l.reserved
+	case TokenBucket:
+		return l.bucket.backlog(now) + l.cost(l.reserved)
+	case Calendar:
+		return l.calendar.used(now, l.Jitter) + l.reserved
+	}
+	return l.stock
+}
+
+// fitsAt gives the time at which a cost fits below room if nothing more is charged: now
+// or earlier if it fits, Never if only a release can make room.
+func (l *limit) fitsAt(now Time, cost, room int64) Time {
+	used := l.used(now)
+	if used+cost <= room {
+		return now
+	}
+	switch l.Shape {
+	case SlidingWindow:
+		return l.window.fallsTo(room-cost-l.reserved, l.hold)
+	case TokenBucket:
+		if cost+l.cost(l.reserved) > room {
+			return l.bucket.nextCredit(l.Jitter)
+		}
+		return min(now.Add(time.Duration(used+cost-room)), l.bucket.nextCredit(l.Jitter))
+	case Calendar:
+		if cost+l.reserved > room {
+			return Never
+		}
+		return l.calendar.ends
+	}
+	return Never
+}
+
+// charge holds an amount from now on and returns where.
+func (l *limit) charge(now Time, amount int64, class uint8) (number uint32) {
+	l.meter.add(now, l.meterSpan(), class, amount)
+	if l.pace > 0 {
+		l.pacer.charge(now, l.paceCost(amount))
+	}
+	return l.enter(now, now, amount)
+}
+
+// enter enters an amount that was granted at a time into the shape's ledger.
+func (l *limit) enter(granted, now Time, amount int64) (number uint32) {
+	switch l.Shape {
+	case SlidingWindow:
+		if granted == now {
+			return l.window.add(now, amount, l.span)
+		}
+		return l.window.addAt(granted, now, amount, l.span)
+	case TokenBucket:
+		l.bucket.charge(now, l.cost(amount))
+	case Calendar:
+		return l.calendar.charge(now, amount, l.Jitter)
+	case Stock:
+		l.stock += amount
+	}
+	return 0
+}
+
+// produce holds what a call has produced of its reservation, which the pacer has had.
+func (l *limit) produce(now Time, amount int64, class uint8) (number uint32) {
+	l.meter.add(now, l.meterSpan(), class, amount)
+	return l.enter(now, now, amount)
+}
+
+// reserve keeps room for what a call may produce.
+func (l *limit) reserve(now Time, amount int64) {
+	l.reserved += amount
+	if l.pace > 0 {
+		l.pacer.charge(now, l.paceCost(amount))
+	}
+}
+
+// unreserve ends a reservation, or a part of it that was produced or is not needed.
+func (l *limit) unreserve(amount int64) { l.reserved = max(0, l.reserved-amount) }
+
+// refund takes back what a settled call has not used. It goes to where it is held, and
+// nowhere if that has expired. unsent: the provider never saw the call.
+func (l *limit) refund(now Time, h *hold, granted Time, amount int64, class uint8, unsent bool) (freed bool) {
+	switch l.Shape {
+	case SlidingWindow:
+		freed = l.window.refund(h.number, amount)
+	case TokenBucket:
+		freed = true
+		if cost := mulDiv(amount, int64(l.Window), l.effective); unsent {
+			l.bucket.undo(granted, now, cost)
+		} else {
+			l.bucket.credits.add(now, cost, l.Jitter/8)
+			freed = false // not before the delay has passed
+		}
+	case Calendar:
+		freed = l.calendar.refund(h.number, granted, amount, l.Jitter)
+	case Stock:
+		l.stock = max(0, l.stock-amount)
+		freed = true
+	}
+	if freed || l.Shape == TokenBucket {
+		l.meter.sub(class, amount)
+	}
+	if l.pace > 0 {
+		l.pacer.refund(l.paceCost(amount))
+	}
+	return freed
+}
+
+// waitBound gives the least time until need passes, whatever is released meanwhile: of
+// what may be refunded it assumes that it is refunded at once.
+func (l *limit) waitBound(now Time, need int64, class uint8, paced bool) time.Duration {
+	var at Time
+	switch l.Shape {
+	case SlidingWindow:
+		room := l.room(class, min(need, l.capacity))
+		rounds := int64(0)
+		if need > room {
+			rounds = (need - 1) / l.capacity
+			need -= rounds * l.capacity
+		}
+		if free := room - l.window.total + l.refundable; need > free {
+			at = l.window.fallsTo(room-need+l.refundable, l.hold)
+			if at == Never {
+				at = now
+			}
+		}
+		at = max(at, now).Add(time.Duration(rounds) * l.hold)
+		if paced && l.pace > 0 {
+			at = max(at, l.pacer.fitsAt(l.paceCost(max(0, need-l.refundable)), 0, l.paceBurst))
+		}
+	case TokenBucket:
+		cost := l.cost(need)
+		at = now.Add(time.Duration(l.bucket.backlog(now) + cost - l.cost(l.refundable) -
+			l.bucket.credits.total - l.room(class, min(cost, l.capacity))))
+	case Calendar:
+		if l.calendar.used(now, l.Jitter)-l.refundable+need > l.capacity {
+			at = l.calendar.ends
+		}
+	}
+	return max(0, at.Sub(now))
+}
+
+// meterSpan is the length of the window that the meter looks back.
+func (l *limit) meterSpan() time.Duration {
+	switch l.Shape {
+	case Stock:
+		return time.Minute
+	case Calendar:
+		return 24 * time.Hour
+	}
+	return l.Window
+}

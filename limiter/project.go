@@ -1,0 +1,134 @@
+package limiter
+
+import "time"
+
+// A project draws on the pools. Named ones live as long as the configuration says so;
+// those made from the template are forgotten when they are idle and room is needed.
+type project struct {
+	id       uint64 // order of creation
+	name     string
+	weight   int64
+	dynamic  bool
+	limits   []*limit // by metric
+	flows    []*flow  // by pool and class; nil: none
+	tickets  int
+	lastUsed Time
+
+	older, newer *project // dynamic ones, in the order of use
+}
+
+// projectRules is a ProjectSpec with its rules.
+type projectRules struct {
+	ProjectSpec
+	rules []*rule
+}
+
+// project finds a project, or makes it from the template.
+func (e *Engine) project(name string) (*project, Reason) {
+	pr := e.projects[name]
+	if pr == nil {
+		if e.template == nil || name == "" {
+			return nil, UnknownProject
+		}
+		for o := e.oldest; len(e.projects) >= e.maxProjects; o = e.oldest {
+			if o == nil || !e.forgettable(o) {
+				return nil, TooManyProjects
+			}
+			e.forgetProject(o)
+		}
+		pr = e.newProject(name, e.template, true)
+	}
+	if pr.dynamic && e.template == nil {
+		return nil, UnknownProject // a former one, whose leases still run
+	}
+	pr.lastUsed = e.now
+	e.listRemove(pr)
+	e.listAppend(pr)
+	return pr, NoReason
+}
+
+func (e *Engine) newProject(name string, rules *projectRules, dynamic bool) *project {
+	e.projectSeq++
+	pr := &project{id: e.projectSeq, name: name, weight: int64(rules.Weight), dynamic: dynamic}
+	for _, r := range rules.rules {
+		pr.limits = append(pr.limits, e.newLimit(r, ScopeProject, name))
+	}
+	pr.flows = make([]*flow, len(e.pools)*len(e.classes))
+	e.projects[name] = pr
+	e.listAppend(pr)
+	return pr
+}
+
+// forgettable says that nothing of a project matters any more.
+func (e *Engine) forgettable(pr *project) bool {
+	return pr.dynamic && pr.tickets == 0 && pr.lastUsed.Add(time.Duration(e.longestHold)) < e.now
+}
+
+func (e *Engine) forgetProject(pr *project) {
+	for _, f := range pr.flows {
+		if f != nil { // idle: it has no tickets
+			f.pool.lanes[f.class].idle.remove(f)
+			f.state = flowNone
+			f.pool.drop(f)
+		}
+	}
+	for _, l := range pr.limits {
+		e.dropLimit(l)
+	}
+	e.listRemove(pr)
+	delete(e.projects, pr.name)
+}
+
+func (e *Engine) listAppend(pr *project) {
+	if !pr.dynamic { // never forgotten: it stands outside the list
+		return
+	}
+	pr.older, pr.newer = e.newest, nil
+	if e.newest != nil {
+		e.newest.newer = pr
+	} else {
+		e.oldest = pr
+	}
+	e.newest = pr
+}
+
+func (e *Engine) listRemove(pr *project) {
+	if !pr.dynamic || pr.older == nil && pr.newer == nil && e.oldest != pr {
+		return
+	}
+	if pr.older != nil {
+		pr.older.newer = pr.newer
+	} else {
+		e.oldest = pr.newer
+	}
+	if pr.newer != nil {
+		pr.newer.older = pr.older
+	} else {
+		e.newest = pr.older
+	}
+	pr.older, pr.newer = nil, nil
+}
+
+// newLimit makes a limit and gives it an id.
+func (e *Engine) newLimit(r *rule, s Scope, owner string) *limit {
+	l := &limit{rule: r, scope: s, owner: owner}
+	if s != ScopeProject {
+		l.meter = newMeter(len(e.classes))
+	}
+	if n := len(e.freeIDs); n > 0 {
+		l.id = e.freeIDs[n-1]
+		e.freeIDs = e.freeIDs[:n-1]
+		e.table[l.id] = l
+		return l
+	}
+	l.id = LimitID(len(e.table))
+	e.table = append(e.table, l)
+	return l
+}
+
+// dropLimit ends a limit; leases that point to it settle without it.
+func (e *Engine) dropLimit(l *limit) {
+	l.dead = true
+	e.table[l.id] = nil
+	e.freeIDs = append(e.freeIDs, l.id)
+}
