@@ -53,14 +53,16 @@ func (e *Engine) acquire(c *Acquire) {
 
 // place puts a ticket into the queue of a pool, unless it never fits there.
 func (e *Engine) place(t *ticket, p *pool, tg *Target, model string) bool {
-	for _, x := range e.gather(p, t.project, tg.Charges) {
+	pl := e.newPlace()
+	pl.charges = append(pl.charges, tg.Charges...)
+	pl.variance = p.expect(pl.charges, model)
+	for _, x := range e.gather(p, t.project, pl.charges, 0) {
 		if x.limit.cost(x.charge.Amount) > x.limit.capacity {
+			e.free.places = append(e.free.places, pl)
 			return false
 		}
 	}
-	pl := e.newPlace()
 	pl.ticket, pl.model, pl.rank = t, model, tg.Rank
-	pl.charges = append(pl.charges, tg.Charges...)
 	pl.work = p.work(pl.charges, ToPool)
 	t.places = append(t.places, pl)
 	p.flow(t.project, t.class).enqueue(pl)
@@ -144,7 +146,7 @@ func (e *Engine) explainTooLarge(t *ticket, c *Acquire, ev *Event) {
 		if p == nil {
 			continue
 		}
-		for _, x := range e.gather(p, t.project, c.Targets[i].Charges) {
+		for _, x := range e.gather(p, t.project, c.Targets[i].Charges, 0) {
 			if x.limit.cost(x.charge.Amount) > x.limit.capacity && ev.Bindings < MaxBinding {
 				ev.Binding[ev.Bindings] = x.limit.id
 				ev.Bindings++
@@ -165,7 +167,7 @@ func (e *Engine) waitBound(pl *place) time.Duration {
 			bound = max(bound, g.opens.Sub(e.now))
 		}
 	}
-	for _, x := range e.gather(f.pool, f.project, pl.charges) {
+	for _, x := range e.gather(f.pool, f.project, pl.charges, 0) {
 		need := x.charge.Amount
 		if x.limit.scope == ScopePool && pl == f.last { // all others are before it
 			for i, l := range f.pool.limits {

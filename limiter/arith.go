@@ -36,5 +36,24 @@ func mulDivUp(a, b, c int64) int64 {
 	return int64(q)
 }
 
+// root gives the square root rounded up, for x ≥ 0.
+func root(x int64) int64 {
+	if x <= 1 {
+		return x
+	}
+	r := int64(1) << ((bits.Len64(uint64(x-1)) + 1) / 2) // ≥ the root
+	for {
+		next := (r + x/r) / 2
+		if next >= r {
+			break
+		}
+		r = next
+	}
+	if r*r < x {
+		r++
+	}
+	return r
+}
+
 // perMillion gives the given parts of a, rounded down.
 func perMillion(a int64, ppm uint32) int64 { return mulDiv(a, int64(min(ppm, 1_000_000)), 1_000_000) }

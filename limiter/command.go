@@ -105,8 +105,16 @@ type PoolSpec struct {
 	Name        string // account/pool
 	Was         string
 	Models      []string
+	Outputs     []Moments     // by model; shorter than Models: the others have none
 	StartWithin time.Duration // what a worker has, from its Acquire, to send the call in
 	Limits      []LimitSpec
+}
+
+// Moments are those of the output o of the calls *in flight*, which the longer ones are
+// more often among: Mean is E[o²]/E[o], Variance E[o³]/E[o] − Mean², over fresh calls.
+type Moments struct {
+	Mean     int64 // tokens; 0: unknown
+	Variance int64 // tokens²
 }
 
 // ProjectSpec is one that draws. The template's Name is empty.
@@ -173,6 +181,9 @@ const (
 	OnCompletion
 	// Refundable: what was counted on admission and not used is given back.
 	Refundable
+	// Pooled: with OnCompletion, what is reserved is not this call's Amount but what all
+	// such calls in flight will produce together, by the moments of the model's output.
+	Pooled
 )
 
 // Renew extends leases by their TTL.

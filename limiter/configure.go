@@ -263,9 +263,15 @@ func (e *Engine) putUp(d *takenDown, classOf []uint8) {
 			p.rest(g)
 		}
 	}
+	for _, l := range e.table {
+		if l != nil {
+			l.pool = reservoir{} // the moments may be others now: sum anew
+		}
+	}
 	for _, t := range d.tickets {
 		t.class = classOf[t.class]
 		t.pool = successor(t.pool)
+		t.pool.refill(t)
 		if t.state != ticketWaiting {
 			continue
 		}

@@ -98,6 +98,11 @@ func (w *writer) configure(c *Configure) {
 		for _, m := range p.Models {
 			w.string(m)
 		}
+		w.uint(uint64(len(p.Outputs)))
+		for _, m := range p.Outputs {
+			w.int(m.Mean)
+			w.int(m.Variance)
+		}
 		w.span(p.StartWithin)
 		w.limits(p.Limits)
 	}
@@ -265,6 +270,9 @@ func (r *reader) configure() *Configure {
 		p := PoolSpec{Name: r.string(), Was: r.string()}
 		for m := r.length(1); m > 0; m-- {
 			p.Models = append(p.Models, r.string())
+		}
+		for m := r.length(2); m > 0; m-- {
+			p.Outputs = append(p.Outputs, Moments{r.int(), r.int()})
 		}
 		p.StartWithin, p.Limits = r.span(), r.limits()
 		c.Pools = append(c.Pools, p)

@@ -1,7 +1,7 @@
 package limiter
 
-// A flowHeap orders flows by what matters in their state: parked ones by wake, others
-// by tag; equals by project, so that the order never depends on the heap's history.
+// A flowHeap orders flows by what matters in their state: ready ones by finish, idle ones
+// by tag, parked ones by wake; equals by project, so that the order never depends on the heap's history.
 type flowHeap struct{ flows []*flow }
 
 func (h *flowHeap) len() int { return len(h.flows) }
@@ -15,7 +15,10 @@ func (h *flowHeap) top() *flow {
 
 func (f *flow) before(o *flow) bool {
 	a, b := f.tag, o.tag
-	if f.state == flowParked {
+	switch f.state {
+	case flowReady:
+		a, b = f.finish, o.finish
+	case flowParked:
 		a, b = int64(f.wake), int64(o.wake)
 	}
 	if a != b {

@@ -26,6 +26,12 @@ type rule struct {
 	caps []int64
 }
 
+// bucketReserve is how many times its share a heavier class is kept of a bucket. It costs
+// lighter ones some of their burst and nothing of the rate in the long run, for what
+// they leave in the bucket flows by to them once it is full to there; and it lets a burst
+// of large calls through that would otherwise wait for seconds.
+const bucketReserve = 3
+
 func newRule(s LimitSpec, classes []class) *rule {
 	s.Quota = min(max(s.Quota, 1), maxAmount)
 	s.Jitter = min(max(s.Jitter, 0), time.Duration(maxSpan/4))
@@ -56,6 +62,9 @@ func newRule(s LimitSpec, classes []class) *rule {
 			if classes[j].Weight > classes[i].Weight {
 				reserve += classes[j].Reserve
 			}
+		}
+		if s.Shape == TokenBucket {
+			reserve = min(reserve*bucketReserve, max(reserve, 500_000))
 		}
 		r.caps[i] = r.capacity - perMillion(r.capacity, reserve)
 	}
@@ -110,6 +119,7 @@ type limit struct {
 	stock    int64 // held from grant to release
 	// reserved is what running calls may still produce (charges on completion).
 	reserved int64 // ≥ 0
+	pool     reservoir
 	// refundable is what running calls may give back when they settle.
 	refundable int64 // ≥ 0
 	meter      meter
@@ -131,11 +141,11 @@ func (l *limit) advance(now Time) {
 func (l *limit) used(now Time) int64 {
 	switch l.Shape {
 	case SlidingWindow:
-		return l.window.total + l.reserved
+		return l.window.total + l.outstanding()
 	case TokenBucket:
-		return l.bucket.backlog(now) + l.cost(l.reserved)
+		return l.bucket.backlog(now) + l.cost(l.outstanding())
 	case Calendar:
-		return l.calendar.used(now, l.Jitter) + l.reserved
+		return l.calendar.used(now, l.Jitter) + l.outstanding()
 	}
 	return l.stock
 }
@@ -149,14 +159,14 @@ func (l *limit) fitsAt(now Time, cost, room int64) Time {
 	}
 	switch l.Shape {
 	case SlidingWindow:
-		return l.window.fallsTo(room-cost-l.reserved, l.hold)
+		return l.window.fallsTo(room-cost-l.outstanding(), l.hold)
 	case TokenBucket:
-		if cost+l.cost(l.reserved) > room {
+		if cost+l.cost(l.outstanding()) > room {
 			return l.bucket.nextCredit(l.Jitter)
 		}
 		return min(now.Add(time.Duration(used+cost-room)), l.bucket.nextCredit(l.Jitter))
 	case Calendar:
-		if cost+l.reserved > room {
+		if cost+l.outstanding() > room {
 			return Never
 		}
 		return l.calendar.ends
@@ -197,16 +207,30 @@ func (l *limit) produce(now Time, amount int64, class uint8) (number uint32) {
 	return l.enter(now, now, amount)
 }
 
-// reserve keeps room for what a call may produce.
-func (l *limit) reserve(now Time, amount int64) {
-	l.reserved += amount
+// outstanding is what running calls may still produce.
+func (l *limit) outstanding() int64 { return l.reserved + l.pool.reserve }
+
+// reserve keeps room for what a call may produce. A call whose output is pooled has a
+// variance.
+func (l *limit) reserve(now Time, amount, variance int64, pooled bool) {
+	if pooled {
+		l.pool.add(amount, variance)
+	} else {
+		l.reserved += amount
+	}
 	if l.pace > 0 {
 		l.pacer.charge(now, l.paceCost(amount))
 	}
 }
 
 // unreserve ends a reservation, or a part of it that was produced or is not needed.
-func (l *limit) unreserve(amount int64) { l.reserved = max(0, l.reserved-amount) }
+func (l *limit) unreserve(amount, variance int64, pooled bool) {
+	if pooled {
+		l.pool.add(-amount, -variance)
+	} else {
+		l.reserved = max(0, l.reserved-amount)
+	}
+}
 
 // refund takes back what a settled call has not used. It goes to where it is held, and
 // nowhere if that has expired. unsent: the provider never saw the call.

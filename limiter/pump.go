@@ -28,6 +28,7 @@ func (s *stop) stops() bool { return s.count > 0 || s.gated }
 type touch struct {
 	limit  *limit
 	charge *Charge
+	amount int64 // by which the limit fills: the charge's, or what it adds to a reservoir
 	own    bool
 }
 
@@ -136,19 +137,19 @@ func (e *Engine) serve(p *pool, l *lane) (granted bool) {
 }
 
 // gather lists the limits that a call touches in e.touches.
-func (e *Engine) gather(p *pool, pr *project, charges []Charge) []touch {
+func (e *Engine) gather(p *pool, pr *project, charges []Charge, variance int64) []touch {
 	e.touches = e.touches[:0]
-	e.gatherFrom(pr.limits, charges, ToOwner)
+	e.gatherFrom(pr.limits, charges, ToOwner, 0)
 	for i := range e.touches {
 		e.touches[i].own = true
 	}
-	e.gatherFrom(p.limits, charges, ToPool)
-	e.gatherFrom(e.limits, charges, ToOwner)
+	e.gatherFrom(p.limits, charges, ToPool, variance)
+	e.gatherFrom(e.limits, charges, ToOwner, 0)
 	return e.touches
 }
 
 // gatherFrom merges limits and charges, both ascending by metric.
-func (e *Engine) gatherFrom(limits []*limit, charges []Charge, flag ChargeFlags) {
+func (e *Engine) gatherFrom(limits []*limit, charges []Charge, flag ChargeFlags, variance int64) {
 	c := 0
 	for _, l := range limits {
 		for c < len(charges) && charges[c].Metric < l.Metric {
@@ -156,7 +157,11 @@ func (e *Engine) gatherFrom(limits []*limit, charges []Charge, flag ChargeFlags)
 		}
 		for k := c; k < len(charges) && charges[k].Metric == l.Metric; k++ {
 			if charges[k].Flags&flag != 0 && charges[k].Amount > 0 {
-				e.touches = append(e.touches, touch{limit: l, charge: &charges[k]})
+				t := touch{limit: l, charge: &charges[k], amount: charges[k].Amount}
+				if charges[k].Flags&Pooled != 0 && l.Shape != Stock {
+					t.amount = l.pool.extra(t.amount, variance)
+				}
+				e.touches = append(e.touches, t)
 				break
 			}
 		}
@@ -172,8 +177,8 @@ func (e *Engine) judge(p *pool, pl *place) (s stop) {
 			s.at, s.gated, s.blocked = max(s.at, g.fitsAt()), true, s.blocked || g.Blocked
 		}
 	}
-	for _, t := range e.gather(p, pl.ticket.project, pl.charges) {
-		if at := t.limit.admitsAt(e.now, t.charge.Amount, class, paced); at > e.now {
+	for _, t := range e.gather(p, pl.ticket.project, pl.charges, pl.variance) {
+		if at := t.limit.admitsAt(e.now, t.amount, class, paced); at > e.now {
 			s.name(t.limit, at)
 			s.own = s.own || t.own
 		}
@@ -203,11 +208,11 @@ func (l *limit) admitsAt(now Time, amount int64, class uint8, paced bool) Time {
 func (e *Engine) guard(pl *place) (s stop) {
 	x := pl.flow
 	class := &e.classes[x.class]
-	for _, t := range e.gather(x.pool, x.project, pl.charges) {
+	for _, t := range e.gather(x.pool, x.project, pl.charges, pl.variance) {
 		if t.own {
 			continue
 		}
-		l, cost := t.limit, t.limit.cost(t.charge.Amount)
+		l, cost := t.limit, t.limit.cost(t.amount)
 		used := l.used(e.now)
 		var kept, keptPace int64
 		for _, h := range e.stopped {
@@ -224,7 +229,7 @@ func (e *Engine) guard(pl *place) (s stop) {
 		}
 		at := l.fitsAt(e.now, cost+kept, l.room(x.class, cost))
 		if class.Paced && l.pace > 0 {
-			at = max(at, l.pacer.fitsAt(l.paceCost(t.charge.Amount), keptPace, l.paceBurst))
+			at = max(at, l.pacer.fitsAt(l.paceCost(t.amount), keptPace, l.paceBurst))
 		}
 		if at > e.now {
 			s.name(l, at)
@@ -239,6 +244,9 @@ func (e *Engine) keptFor(h *place, x *flow, l *limit, amount, used int64) (keep,
 	ahead := max(0, lanes[x.class].virtual-lanes[h.flow.class].virtual)
 	owed := mulDiv(ahead, int64(e.classes[h.flow.class].Weight), virtualScale)
 	part := min(owed, h.work)
+	if e.classes[h.flow.class].Weight > e.classes[x.class].Weight {
+		part = h.work // a lighter class takes nothing from a heavier one whose turn it is
+	}
 	cost := l.cost(amount)
 	keep = mulDiv(cost, part, h.work)
 	if share := l.room(x.class, 0) - l.room(h.flow.class, cost); share > 0 {
@@ -276,10 +284,10 @@ func (e *Engine) grant(pl *place) {
 	lane := &p.lanes[f.class]
 
 	t.granted, t.pool, t.model, t.work, t.rank = e.now, p, pl.model, pl.work, pl.rank
-	for _, c := range e.gather(p, t.project, pl.charges) {
+	for _, c := range e.gather(p, t.project, pl.charges, pl.variance) {
 		h := hold{limit: c.limit, amount: c.charge.Amount, flags: c.charge.Flags}
 		if h.flags&OnCompletion != 0 && c.limit.Shape != Stock {
-			c.limit.reserve(e.now, h.amount)
+			c.limit.reserve(e.now, h.amount, pl.variance, h.flags&Pooled != 0)
 		} else {
 			h.number = c.limit.charge(e.now, h.amount, t.class)
 			if h.flags&Refundable != 0 && c.limit.Shape != Stock {
@@ -298,9 +306,9 @@ func (e *Engine) grant(pl *place) {
 	}
 
 	p.served = max(p.served, lane.virtual)
-	lane.virtual = min(maxSpan, lane.virtual+max(1, mulDiv(pl.work, virtualScale, int64(e.classes[f.class].Weight))))
+	lane.virtual = min(maxSpan, lane.virtual+share(pl.work, int64(e.classes[f.class].Weight)))
 	lane.served = max(lane.served, f.tag)
-	p.moveTag(f, max(1, mulDiv(pl.work, virtualScale, t.project.weight)))
+	p.moveTag(f, share(pl.work, t.project.weight))
 	e.leaveQueues(t)
 	p.forgetIdle(lane)
 	e.classes[t.class].waiting--

@@ -43,8 +43,9 @@ type flow struct {
 	class   uint8
 	state   flowState
 	pos     int32 // in the heap of its state
-	tag     int64
-	wake    Time // when parked
+	tag     int64 // where its next call begins
+	finish  int64 // ready: where its head would end, tag + work/weight
+	wake    Time  // when parked
 	first   *place
 	last    *place
 	count   int     // places
@@ -69,6 +70,7 @@ type place struct {
 	rank       uint8
 	model      string
 	work       int64
+	variance   int64 // of pooled charges
 	charges    []Charge
 }
 
@@ -109,8 +111,30 @@ func (p *pool) ready(f *flow) {
 	}
 	f.tag = max(f.tag, l.served)
 	f.state = flowReady
+	f.finishAt()
 	l.ready.push(f)
 }
+
+// finishAt finds where the head of a flow would end. Of flows that begin together the
+// one with the smaller head goes first: a large call at the head of one project does not
+// keep the small ones of others waiting.
+func (f *flow) finishAt() {
+	f.finish = f.tag
+	if f.first != nil {
+		f.finish = min(maxSpan, f.tag+share(f.first.work, f.project.weight))
+	}
+}
+
+// reorder puts a ready flow where its head belongs now.
+func (f *flow) reorder() {
+	if f.state == flowReady && f.first != nil {
+		f.finishAt()
+		f.pool.lanes[f.class].ready.fix(f)
+	}
+}
+
+// share is what work adds to a tag.
+func share(work, weight int64) int64 { return max(1, mulDiv(work, virtualScale, weight)) }
 
 // park takes a flow out until its own limits may let it go.
 func (p *pool) park(f *flow, wake Time) {
@@ -185,7 +209,7 @@ func (p *pool) moveTag(f *flow, by int64) {
 	l := &p.lanes[f.class]
 	switch f.state {
 	case flowReady:
-		l.ready.fix(f)
+		f.reorder()
 	case flowIdle:
 		l.idle.fix(f)
 	}
@@ -217,6 +241,7 @@ func (f *flow) append(pl *place) {
 func (f *flow) unlink(pl *place) {
 	if pl.prev == nil {
 		f.first = pl.next
+		defer f.reorder()
 	} else {
 		pl.prev.next = pl.next
 	}
@@ -248,6 +273,7 @@ func (f *flow) relink(pl *place) {
 		next.prev = pl
 	}
 	f.pool.ready(f)
+	f.reorder()
 }
 
 // leave takes a place out of the queue for good.

@@ -57,7 +57,7 @@ func (e *Engine) restoreLease(s *LeaseState) {
 	t.until = e.now.Add(max(s.Left, 0))
 	t.work = p.work(s.Charges, ToPool)
 	pr.tickets++
-	for _, x := range e.gather(p, pr, s.Charges) {
+	for _, x := range e.gather(p, pr, s.Charges, 0) {
 		l := x.limit
 		l.advance(e.now)
 		h := hold{limit: l, amount: x.charge.Amount, flags: x.charge.Flags}
@@ -65,7 +65,7 @@ func (e *Engine) restoreLease(s *LeaseState) {
 		case l.Shape == Stock && (s.Settled || s.Left <= 0):
 			h.done = true
 		case h.flags&OnCompletion != 0 && l.Shape != Stock && !s.Settled:
-			l.reserve(e.now, h.amount)
+			l.reserve(e.now, h.amount, p.moments(t.model).Variance, h.flags&Pooled != 0)
 		default:
 			h.number = l.enter(t.granted, e.now, h.amount)
 			if h.flags&Refundable != 0 && !s.Settled && l.Shape != Stock {

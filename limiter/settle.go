@@ -43,7 +43,7 @@ func (e *Engine) see(t *ticket, h *hold, actual []Charge) {
 	}
 	l.advance(e.now)
 	if h.flags&OnCompletion != 0 {
-		l.unreserve(min(used, h.amount) - min(h.seen, h.amount))
+		l.unreserve(min(used, h.amount)-min(h.seen, h.amount), 0, h.flags&Pooled != 0)
 		h.number = l.produce(e.now, used-h.seen, t.class)
 		e.paceExcess(l, used-max(h.amount, h.seen))
 	} else if debt := used - max(h.amount, h.seen); debt > 0 {
@@ -131,7 +131,7 @@ func (h *hold) final(o Outcome, actual []Charge) int64 {
 // settleReserved turns a reservation into what was produced.
 func (e *Engine) settleReserved(t *ticket, h *hold, used int64) (freed bool) {
 	l := h.limit
-	l.unreserve(h.amount - min(h.seen, h.amount))
+	l.unreserve(h.amount-min(h.seen, h.amount), t.pool.moments(t.model).Variance, h.flags&Pooled != 0)
 	if used > h.seen {
 		h.number = l.produce(e.now, used-h.seen, t.class)
 	}

@@ -34,6 +34,10 @@ func (e *Engine) Snapshot(b []byte) []byte {
 	refs := make(map[*limit]uint64, len(limits))
 	for i, l := range limits {
 		refs[l] = uint64(i) + 1
+		l.advance(e.now) // whether somebody has looked since must not show
+		if l.meter.slots != nil {
+			l.meter.turn(e.now, l.meterSpan())
+		}
 		w.limit(l)
 	}
 	for _, p := range e.pools {
@@ -101,6 +105,8 @@ func (w *writer) limit(l *limit) {
 	w.time(l.pacer.clear)
 	w.int(l.stock)
 	w.int(l.reserved)
+	w.int(l.pool.mean)
+	w.int(l.pool.variance)
 	w.int(l.refundable)
 	w.bool(l.meter.slots != nil)
 	if l.meter.slots != nil {
@@ -280,7 +286,9 @@ func (r *reader) limit(l *limit, classes int) {
 	r.window(&l.bucket.credits)
 	l.calendar = calendar{uint32(r.uint()), r.time(), r.time(), r.int(), r.int()}
 	l.pacer.clear = r.time()
-	l.stock, l.reserved, l.refundable = r.int(), r.int(), r.int()
+	l.stock, l.reserved = r.int(), r.int()
+	l.pool.add(r.int(), r.int())
+	l.refundable = r.int()
 	if !r.bool() {
 		return
 	}
@@ -370,6 +378,9 @@ func (r *reader) place(e *Engine, t *ticket) {
 	p := e.pools[i]
 	pl.model, _ = p.model(model)
 	pl.work = p.work(pl.charges, ToPool)
+	if pl.pooled() {
+		pl.variance = p.moments(pl.model).Variance
+	}
 	f := p.flow(t.project, t.class)
 	f.append(pl)
 	if skipped {
@@ -394,6 +405,7 @@ func (e *Engine) settleFlows(projects []*project, flows map[*flow]Time) bool {
 			f.state, f.wake = flowState(f.pos), wake
 			switch {
 			case f.state == flowReady && f.first != nil:
+				f.finishAt()
 				p.lanes[f.class].ready.push(f)
 			case f.state == flowIdle && f.count == 0:
 				p.lanes[f.class].idle.push(f)

@@ -38,7 +38,7 @@ func (e *Engine) Limit(id LimitID) (Limit, bool) {
 
 // view reads without changing anything: a look must not depend on who looks.
 func (e *Engine) view(l *limit, now Time) Limit {
-	v := Limit{ID: l.id, Scope: l.scope, Owner: l.owner, Spec: l.LimitSpec, Effective: l.effective, Reserved: l.reserved}
+	v := Limit{ID: l.id, Scope: l.scope, Owner: l.owner, Spec: l.LimitSpec, Effective: l.effective, Reserved: l.outstanding()}
 	full := l.effective
 	switch l.Shape {
 	case SlidingWindow:
