@@ -201,9 +201,13 @@ func (l *limit) enter(granted, now Time, amount int64) (number uint32) {
 	return 0
 }
 
-// produce holds what a call has produced of its reservation, which the pacer has had.
-func (l *limit) produce(now Time, amount int64, class uint8) (number uint32) {
+// produce holds what a call has produced of its reservation since a time; the pacer has
+// had it.
+func (l *limit) produce(since, now Time, amount int64, class uint8) (number uint32) {
 	l.meter.add(now, l.meterSpan(), class, amount)
+	if l.Shape == SlidingWindow {
+		return l.window.addOver(since, now, amount, l.span)
+	}
 	return l.enter(now, now, amount)
 }
 

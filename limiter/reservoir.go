@@ -13,7 +13,7 @@ type reservoir struct {
 
 // sigmas is how many standard deviations are kept free: one window in a thousand may
 // exceed what is reserved.
-const sigmas = 3
+const sigmas = 1
 
 func (r *reservoir) add(mean, variance int64) {
 	r.mean = max(0, r.mean+mean)

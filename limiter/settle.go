@@ -44,12 +44,21 @@ func (e *Engine) see(t *ticket, h *hold, actual []Charge) {
 	l.advance(e.now)
 	if h.flags&OnCompletion != 0 {
 		l.unreserve(min(used, h.amount)-min(h.seen, h.amount), 0, h.flags&Pooled != 0)
-		h.number = l.produce(e.now, used-h.seen, t.class)
+		h.number = l.produce(h.since(t, e.now), e.now, used-h.seen, t.class)
 		e.paceExcess(l, used-max(h.amount, h.seen))
 	} else if debt := used - max(h.amount, h.seen); debt > 0 {
 		l.charge(e.now, debt, t.class)
 	}
 	h.seen = used
+}
+
+// since gives when the part of the output that is told now began to be produced: with the
+// call, if nothing was told before.
+func (h *hold) since(t *ticket, now Time) Time {
+	if h.seen > 0 {
+		return now
+	}
+	return t.granted
 }
 
 // paceExcess charges the pacer with what was produced beyond the reservation.
@@ -133,7 +142,7 @@ func (e *Engine) settleReserved(t *ticket, h *hold, used int64) (freed bool) {
 	l := h.limit
 	l.unreserve(h.amount-min(h.seen, h.amount), t.pool.moments(t.model).Variance, h.flags&Pooled != 0)
 	if used > h.seen {
-		h.number = l.produce(e.now, used-h.seen, t.class)
+		h.number = l.produce(h.since(t, e.now), e.now, used-h.seen, t.class)
 	}
 	e.paceExcess(l, used-max(h.amount, h.seen))
 	if used >= h.amount {

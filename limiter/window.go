@@ -60,14 +60,41 @@ func (w *window) add(now Time, amount int64, span time.Duration) uint32 {
 // addAt charges what was granted at an earlier time: it joins the first entry that is
 // held at least as long.
 func (w *window) addAt(granted, now Time, amount int64, span time.Duration) uint32 {
-	for i := uint32(0); i < w.count; i++ {
-		if e := w.at(w.head + i); e.last >= granted {
-			e.amount += amount
-			w.total += amount
-			return w.head + i
+	low, high := uint32(0), w.count
+	for low < high {
+		mid := (low + high) / 2
+		if w.at(w.head+mid).last < granted {
+			low = mid + 1
+		} else {
+			high = mid
 		}
 	}
-	return w.add(min(granted, now), amount, span)
+	if low == w.count {
+		return w.add(min(granted, now), amount, span)
+	}
+	w.at(w.head + low).amount += amount
+	w.total += amount
+	return w.head + low
+}
+
+// spreadParts is in how many parts a call's output is entered.
+const spreadParts = 8
+
+// addOver charges what was produced evenly since granted: each part at the end of its
+// stretch of time. The provider lets go of it in the same order; entered whole at the
+// end, the early parts would be held for as long as the call ran and nobody could use
+// that room.
+func (w *window) addOver(granted, now Time, amount int64, span time.Duration) (number uint32) {
+	life := int64(now - granted)
+	if life < int64(span) {
+		return w.add(now, amount, span)
+	}
+	for k := int64(1); k < spreadParts; k++ {
+		part := amount / (spreadParts + 1 - k)
+		amount -= part
+		w.addAt(granted+Time(mulDiv(life, k, spreadParts)), now, part, span)
+	}
+	return w.add(now, amount, span)
 }
 
 // refund takes amount out of the entry that holds it, and says whether that entry was
