@@ -119,8 +119,8 @@ func (e *Engine) explain(t *ticket, ev *Event) (gate Reason) {
 	least := time.Duration(-1)
 	gate = Gated
 	for _, pl := range t.places {
-		bound := e.waitBound(pl)
 		s := e.judge(pl.flow.pool, pl)
+		bound := e.waitBound(pl)
 		switch {
 		case !s.gated:
 			gate = NoReason
@@ -157,7 +157,8 @@ func (e *Engine) explainTooLarge(t *ticket, c *Acquire, ev *Event) {
 }
 
 // waitBound gives a lower bound of the wait at a place: nobody heavier comes, all that
-// runs is refunded what can be, and only those before it in its own project count.
+// runs is refunded what can be, and only those before it in its own project count. The
+// waiter has just been judged.
 func (e *Engine) waitBound(pl *place) time.Duration {
 	f := pl.flow
 	paced := e.classes[f.class].Paced
@@ -167,7 +168,7 @@ func (e *Engine) waitBound(pl *place) time.Duration {
 			bound = max(bound, g.opens.Sub(e.now))
 		}
 	}
-	for _, x := range e.gather(f.pool, f.project, pl.charges, 0) {
+	for _, x := range e.touches {
 		need := x.charge.Amount
 		if x.limit.scope == ScopePool && pl == f.last { // all others are before it
 			for i, l := range f.pool.limits {
@@ -176,7 +177,6 @@ func (e *Engine) waitBound(pl *place) time.Duration {
 				}
 			}
 		}
-		x.limit.advance(e.now)
 		bound = max(bound, x.limit.waitBound(e.now, need, f.class, paced))
 	}
 	return bound

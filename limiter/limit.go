@@ -53,7 +53,7 @@ func newRule(s LimitSpec, classes []class) *rule {
 		r.capacity = max(1, mulDiv(burst, int64(s.Window), r.effective)-int64(s.Jitter))
 	case SlidingWindow:
 		r.pace = int64(paceSpan(&s))
-		r.paceBurst = mulDiv(max(1, r.effective/50), r.pace, r.effective)
+		r.paceBurst = paceBurst(r.pace)
 	}
 	r.caps = make([]int64, len(classes))
 	for i := range classes {

@@ -11,6 +11,7 @@ type meter struct {
 	slots []int64 // meterSlots × classes; nil: not metered
 	sums  []int64 // by class
 	slot  int64   // time / slot length of the newest slot
+	ends  Time    // of the newest slot
 }
 
 func newMeter(classes int) meter {
@@ -19,7 +20,12 @@ func newMeter(classes int) meter {
 
 // turn empties the slots that have left the window.
 func (m *meter) turn(now Time, window time.Duration) {
-	slot := int64(now) / max(1, int64(window)/meterSlots)
+	if now < m.ends {
+		return
+	}
+	length := max(1, int64(window)/meterSlots)
+	slot := int64(now) / length
+	m.ends = Time((slot + 1) * length)
 	if slot <= m.slot {
 		return
 	}

@@ -277,14 +277,15 @@ func (pl *place) amountIn(l *limit) int64 {
 // virtualScale keeps the fractions that division by a weight would lose.
 const virtualScale = 256
 
-// grant makes a lease of a waiter, charges it, and takes it out of all queues.
+// grant makes a lease of a waiter, charges it, and takes it out of all queues. The
+// waiter has just been judged: e.touches is what it touches.
 func (e *Engine) grant(pl *place) {
 	t, f := pl.ticket, pl.flow
 	p := f.pool
 	lane := &p.lanes[f.class]
 
 	t.granted, t.pool, t.model, t.work, t.rank = e.now, p, pl.model, pl.work, pl.rank
-	for _, c := range e.gather(p, t.project, pl.charges, pl.variance) {
+	for _, c := range e.touches {
 		h := hold{limit: c.limit, amount: c.charge.Amount, flags: c.charge.Flags}
 		if h.flags&OnCompletion != 0 && c.limit.Shape != Stock {
 			c.limit.reserve(e.now, h.amount, pl.variance, h.flags&Pooled != 0)
