@@ -24,12 +24,13 @@ func paceSpan(s *LimitSpec) time.Duration {
 	return s.Window + s.Jitter + joinSpan(s.Window)/2
 }
 
-// paceBurst is what passes the pacer at once, as the time that it takes to pace out: 2 %
-// of a minute or longer. In a short window calls are large beside the quota; there it is
-// as long as in a minute's, for a pacer that stands idle while a large call waits for room
-// cannot make up for it later.
+// paceBurst is what passes the pacer at once, as the time that it takes to pace out: a
+// thirtieth of the window. Less wastes quota, for a pacer that stands idle while a large
+// call waits for room cannot make up for it later; more lets lumps through that other
+// classes wait for. In a short window calls are large beside the quota: there it is as
+// long as in a minute's, up to a fifth.
 func paceBurst(pace int64) int64 {
-	return max(pace/50, min(pace/5, int64(1200*time.Millisecond)))
+	return max(pace/30, min(pace/5, int64(2*time.Second)))
 }
 
 // joinSpan is how far apart charges may be that a window joins into one entry.

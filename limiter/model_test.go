@@ -1,0 +1,366 @@
+package limiter
+
+import (
+	"math/big"
+	"slices"
+	"time"
+)
+
+// The model is a second engine, written from the rules and not from the code: flat
+// slices, every charge a record of its own, every sum and every head found by looking at
+// all there is. It has no heaps, no counters beside what they count, and no timers.
+type model struct {
+	now        Time
+	seq        uint64
+	configured bool
+	config     Configure
+	classes    []ClassSpec // the heaviest first
+	org        []*mLimit
+	pools      []*mPool
+	projects   []*mProject // dynamic ones in the order of their use
+	projectIDs uint64
+	tickets    []*mTicket // in the order of arrival
+	events     []Event
+	retry      time.Duration // what the engine told as RetryAfter: a bound, judged elsewhere
+}
+
+// An mLimit is a limit with a record of every charge.
+type mLimit struct {
+	LimitSpec
+	scope     Scope
+	owner     string
+	dead      bool
+	effective int64
+	capacity  int64
+	reserve   []int64 // by class: what is kept from it
+	charges   []*mCharge
+	groups    []*mGroup // of a window: what was charged within a span counts as one
+	missing   int64     // of a bucket, in ns of refill, at asOf
+	asOf      Time
+	credits   []*mGroup // of a bucket: refunds under way, in ns
+	pacedOut  Time
+}
+
+type mCharge struct {
+	at     Time
+	amount int64
+	edge   int64 // calendar: what of it counts in the next period as well
+	group  *mGroup
+}
+
+type mGroup struct {
+	first, last Time
+	amount      int64 // credits only
+}
+
+// share gives a·b/c, rounded down or up, at most 2⁶⁰.
+func (m *model) share(a, b, c int64, up bool) int64 {
+	if b == 0 || a <= (1<<62)/b {
+		q := a * b / c
+		if up && a*b%c != 0 {
+			q++
+		}
+		return min(q, 1<<60)
+	}
+	q, r := new(big.Int).QuoRem(new(big.Int).Mul(big.NewInt(a), big.NewInt(b)), big.NewInt(c), new(big.Int))
+	if up && r.Sign() != 0 {
+		q.Add(q, big.NewInt(1))
+	}
+	if q.Cmp(big.NewInt(1<<60)) > 0 {
+		return 1 << 60
+	}
+	return q.Int64()
+}
+
+func (m *model) newLimit(s LimitSpec, scope Scope, owner string) *mLimit {
+	l := &mLimit{scope: scope, owner: owner}
+	m.setSpec(l, s)
+	return l
+}
+
+func (m *model) setSpec(l *mLimit, s LimitSpec) {
+	l.LimitSpec = s
+	l.effective = max(1, s.Quota-s.Quota*int64(s.Margin)/1_000_000)
+	l.capacity = l.effective
+	if s.Shape == TokenBucket {
+		burst := s.Burst
+		if burst == 0 {
+			burst = s.Quota
+		}
+		burst = max(1, burst-burst*int64(s.Margin)/1_000_000)
+		l.capacity = max(1, m.share(burst, int64(s.Window), l.effective, false)-int64(s.Jitter))
+	}
+	l.reserve = nil
+	for _, c := range m.classes {
+		ppm := int64(0)
+		for _, o := range m.classes {
+			if o.Weight > c.Weight {
+				ppm += int64(o.Reserve)
+			}
+		}
+		if s.Shape == TokenBucket { // three times as much, up to half, is kept of a bucket
+			ppm = min(3*ppm, max(ppm, 500_000))
+		}
+		l.reserve = append(l.reserve, m.share(l.capacity, min(ppm, 1_000_000), 1_000_000, false))
+	}
+}
+
+// room is what a class may fill: all but what is kept for heavier ones, or all if the
+// cost would not fit otherwise.
+func (l *mLimit) room(class int, cost int64) int64 {
+	if r := l.capacity - l.reserve[class]; cost <= r {
+		return r
+	}
+	return l.capacity
+}
+
+func (l *mLimit) hold() time.Duration { return l.Window + l.Jitter }
+
+func (l *mLimit) paced() bool { return l.Shape == SlidingWindow && l.Window <= time.Hour }
+
+func (l *mLimit) span() time.Duration { return max(1, l.Window/240) }
+
+func (m *model) cost(l *mLimit, amount int64) int64 {
+	if l.Shape == TokenBucket {
+		return m.share(amount, int64(l.Window), l.effective, true)
+	}
+	return amount
+}
+
+func (m *model) paceCost(l *mLimit, amount int64) int64 {
+	return m.share(amount, int64(l.Window+l.Jitter+l.span()/2), l.effective, false)
+}
+
+func (m *model) work(l *mLimit, amount int64) int64 {
+	per := int64(l.Window)
+	switch l.Shape {
+	case Stock:
+		per = int64(time.Second)
+	case Calendar:
+		per = int64(24 * time.Hour)
+	}
+	return m.share(amount, per, l.effective, false)
+}
+
+// forgetCharges drops what has expired and gives on the credits that are due.
+func (l *mLimit) forgetCharges(now Time) {
+	switch l.Shape {
+	case SlidingWindow:
+		gone := func(g *mGroup) bool { return g.last.Add(l.hold()) < now }
+		l.charges = slices.DeleteFunc(l.charges, func(c *mCharge) bool { return gone(c.group) })
+		l.groups = slices.DeleteFunc(l.groups, gone)
+	case TokenBucket:
+		l.missing, l.asOf = l.missingAt(now), now
+		l.credits = slices.DeleteFunc(l.credits, func(g *mGroup) bool {
+			if g.last.Add(l.Jitter) >= now {
+				return false
+			}
+			l.missing = max(0, l.missing-g.amount)
+			return true
+		})
+	}
+}
+
+func (l *mLimit) missingAt(at Time) int64 { return max(0, l.missing-int64(at-l.asOf)) }
+
+// held is what is charged and still counted at a time, in the unit of cost.
+func (l *mLimit) held(at Time) (sum int64) {
+	switch l.Shape {
+	case SlidingWindow:
+		for _, c := range l.charges {
+			if c.group.last.Add(l.hold()) >= at {
+				sum += c.amount
+			}
+		}
+	case TokenBucket:
+		missing := l.missingAt(at)
+		for _, g := range l.credits {
+			if g.last.Add(l.Jitter) < at {
+				missing -= g.amount
+			}
+		}
+		return max(0, missing)
+	case Calendar:
+		begins, ends := mPeriod(at, l.Period, l.Zone)
+		before, _ := mPeriod(begins-1, l.Period, l.Zone)
+		next := int64(0)
+		for _, c := range l.charges {
+			switch {
+			case c.at >= begins:
+				sum += c.amount
+				next += c.edge
+			case c.at >= before:
+				sum += c.edge
+			}
+		}
+		if at.Add(l.Jitter) >= ends {
+			sum = max(sum, next)
+		}
+	}
+	return sum
+}
+
+// used is what is held, and what running calls may still take.
+func (m *model) used(l *mLimit, at Time) int64 {
+	if l.Shape == Stock {
+		return m.stock(l)
+	}
+	return l.held(at) + m.cost(l, m.outstanding(l, 0, 0))
+}
+
+func (m *model) stock(l *mLimit) (sum int64) {
+	for _, t := range m.tickets {
+		for _, h := range t.holds {
+			if h.limit == l && !h.freed {
+				sum += h.amount
+			}
+		}
+	}
+	return sum
+}
+
+// outstanding is what running calls may still produce, and with them a pooled one more.
+func (m *model) outstanding(l *mLimit, mean, variance int64) int64 {
+	sum := int64(0)
+	for _, t := range m.tickets {
+		if t.state != ticketOpen {
+			continue
+		}
+		for _, h := range t.holds {
+			switch {
+			case h.limit != l || h.flags&OnCompletion == 0 || l.Shape == Stock:
+			case h.flags&Pooled != 0:
+				mean += h.amount - min(h.seen, h.amount)
+				variance += h.variance
+			default:
+				sum += h.amount - min(h.seen, h.amount)
+			}
+		}
+	}
+	root := int64(0)
+	for root*root < variance {
+		root++
+	}
+	return sum + mean + 3*root
+}
+
+// fill is by how much a charge fills a limit.
+func (m *model) fill(l *mLimit, c Charge, variance int64) int64 {
+	if c.Flags&Pooled != 0 && l.Shape != Stock {
+		return m.outstanding(l, c.Amount, variance) - m.outstanding(l, 0, 0)
+	}
+	return c.Amount
+}
+
+// fits gives the first time at which a cost fits below room if nothing else happens.
+func (m *model) fits(l *mLimit, cost, room int64) Time {
+	if m.used(l, m.now)+cost <= room {
+		return m.now
+	}
+	others := m.cost(l, m.outstanding(l, 0, 0))
+	switch l.Shape {
+	case SlidingWindow:
+		for _, g := range l.groups { // they end in their order
+			if at := g.last.Add(l.hold()) + 1; l.held(at)+others+cost <= room {
+				return at
+			}
+		}
+	case TokenBucket:
+		at := Never
+		if cost+others <= room {
+			at = m.now + Time(l.missingAt(m.now)+others+cost-room)
+		}
+		if len(l.credits) > 0 {
+			at = min(at, l.credits[0].last.Add(l.Jitter)+1)
+		}
+		return at
+	case Calendar:
+		if _, ends := mPeriod(m.now, l.Period, l.Zone); cost+others <= room {
+			return ends
+		}
+	}
+	return Never
+}
+
+// paceFits gives the time from which the pacer lets an amount through, and what is kept
+// for others with it.
+func (m *model) paceFits(l *mLimit, amount, kept int64) Time {
+	burst := m.paceCost(l, max(1, l.effective/50))
+	cost := m.paceCost(l, amount)
+	if kept == 0 {
+		burst = max(burst, cost)
+	}
+	return l.pacedOut + Time(kept+cost-burst)
+}
+
+func (m *model) pace(l *mLimit, amount int64) {
+	if l.paced() {
+		l.pacedOut = max(l.pacedOut, m.now) + Time(m.paceCost(l, amount))
+	}
+}
+
+// charge enters an amount of a call granted at a time.
+func (m *model) charge(l *mLimit, granted Time, amount int64) *mCharge {
+	c := &mCharge{at: m.now, amount: amount}
+	switch l.Shape {
+	case SlidingWindow:
+		c.group = l.group(granted)
+	case TokenBucket:
+		l.missing, l.asOf = l.missingAt(m.now)+m.cost(l, amount), m.now
+	case Calendar:
+		if _, ends := mPeriod(m.now, l.Period, l.Zone); m.now.Add(l.Jitter) >= ends {
+			c.edge = amount
+		}
+	}
+	l.charges = append(l.charges, c)
+	return c
+}
+
+// group finds what a charge is counted with: what came less than a span before, and what
+// came later, if it was granted before that.
+func (l *mLimit) group(granted Time) *mGroup {
+	for _, g := range l.groups {
+		if g.last >= granted && g != l.groups[len(l.groups)-1] || g.last > granted {
+			return g
+		}
+	}
+	if n := len(l.groups); n > 0 && (l.groups[n-1].last == granted || granted.Sub(l.groups[n-1].first) < l.span()) {
+		if g := l.groups[n-1]; granted.Sub(g.first) < l.span() || g.last > granted {
+			g.last = max(g.last, granted)
+			return g
+		}
+	}
+	g := &mGroup{first: granted, last: granted}
+	l.groups = append(l.groups, g)
+	return g
+}
+
+// mPeriod finds the local day, week or month that holds a time by trying every hour's
+// quarter that may begin one.
+func mPeriod(t Time, p Period, zone []ZoneOffset) (begins, ends Time) {
+	offset := func(t Time) Time {
+		o := Time(0)
+		for i, z := range zone {
+			if i == 0 || z.From <= t {
+				o = Time(z.Seconds) * 1e9
+			}
+		}
+		return o
+	}
+	starts := func(t Time) bool {
+		local := time.Unix(0, int64(t+offset(t))).UTC()
+		h, mi, s := local.Clock()
+		if h != 0 || mi != 0 || s != 0 || local.Nanosecond() != 0 {
+			return false
+		}
+		return p == Day || p == Week && local.Weekday() == time.Monday || p == Month && local.Day() == 1
+	}
+	const quarter = Time(15 * time.Minute)
+	for begins = t / quarter * quarter; !starts(begins); {
+		begins -= quarter
+	}
+	for ends = t/quarter*quarter + quarter; !starts(ends); {
+		ends += quarter
+	}
+	return begins, ends
+}

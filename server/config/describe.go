@@ -1,0 +1,53 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/watermaster-project/watermaster/limiter"
+)
+
+// Describe writes the limits in effect, one a line, with what of each can be used at
+// best: a sliding window holds every charge for D longer than the provider does.
+func (c *Config) Describe(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ORGANIZATION\tSCOPE\tLIMIT\tQUOTA\tEFFECTIVE\tWINDOW\tSHAPE\tACHIEVABLE")
+	for s := range c.scopes() {
+		for i := range s.limits {
+			l := &s.limits[i]
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f%%\n", s.organization.Name, s, l.Name,
+				amountText(l.Metric, l.Quota), amountText(l.Metric, effective(l)),
+				windowText(l), shapeText(l), 100*achievable(l))
+		}
+	}
+	return t.Flush()
+}
+
+// achievable is the part of the quota that can be used in the long run, 0 … 1.
+func achievable(l *limiter.LimitSpec) float64 {
+	use := float64(effective(l)) / float64(l.Quota)
+	if l.Shape == limiter.SlidingWindow {
+		use *= float64(l.Window) / float64(l.Window+l.Jitter)
+	}
+	return use
+}
+
+var periodNames = []string{"day", "week", "month"}
+
+func windowText(l *limiter.LimitSpec) string {
+	switch l.Shape {
+	case limiter.Stock:
+		return "-"
+	case limiter.Calendar:
+		return periodNames[l.Period]
+	}
+	return short(l.Window)
+}
+
+func shapeText(l *limiter.LimitSpec) string {
+	if l.Shape == limiter.TokenBucket && l.Burst != l.Quota {
+		return shapeName(l.Shape) + " of " + amountText(l.Metric, l.Burst)
+	}
+	return shapeName(l.Shape)
+}

@@ -1,0 +1,51 @@
+// Package config reads a configuration: a YAML file, strictly, into the types that the
+// policy and the engine work with. [Parse] is pure but for the environment variables
+// that a file names; [Load] reads a file; [Config.Describe] and [Compare] are what
+// `watermaster check` prints.
+//
+// All problems of a file are told at once, each with its line and the nearest spelling.
+//
+// # Limits
+//
+// A limit is a line, a list of lines, or a mapping:
+//
+//	requests: 10000/min
+//	tokens:   [2M/min, 500M/day]
+//	cost:     $500/day                      # USD; resolved to micro-USD
+//	concurrency: 400                        # a stock (enqueued_tokens too): never a window
+//	images:   {quota: 60, window: min, burst: 10, margin: 5%}
+//	requests: {quota: 1000, window: day, zone: America/Los_Angeles}
+//
+// Windows are s, min (or m), h, day, week, any duration (10s, 1h30m) or number of them
+// (10min, 2day), and month. A limit is named metric/window as it is written
+// (requests/10s) unless it has a `name`; to write a window otherwise is to rename it.
+//
+// What is not written:
+//
+//   - shape: calendar if there is a zone, a period or a month, and for cost by the day or
+//     week; token_bucket if there is a burst; else, for a pool, what the provider is known to
+//     be (providers.go), and sliding_window for cost and for everybody's own limits. A day
+//     is 24 h and a week 168 h unless the shape is calendar: then it begins at midnight
+//     (a week on Monday) in `zone`, UTC by default. A month is always a calendar's.
+//   - burst: the quota.
+//   - margin: the account's (10 %) for a pool's limits, none for own ones.
+//   - D, the limit's Jitter: start_within + transit of the account (700 ms + 300 ms); for
+//     limits of the organization and its projects, the longest of its accounts.
+//
+// # Other defaults
+//
+// A price's cached_input and cache_write are as its input. provider is generic. Without
+// `projects` any project may draw, with weight 1; with it, only those named, and those of
+// the template "*". Without `priority_classes` there are interactive {weight 16, max_wait
+// 10s, reserve 5%}, standard {4, 2m} and batch {1, 1h, max_waiting 5000}; those given
+// replace them, and one must be called standard. All but the heaviest are paced. Pressure
+// is elevated at 80%, high at 90%, saturated at 100%; from high on it diverts;
+// release_after is 30s. A level that leaves something out has it from the level below.
+//
+// # YAML
+//
+// Anchors, aliases and merge keys work; x-… keys are ignored at every level, so they may
+// hold anchors. ${VAR} and ${VAR:-otherwise} are replaced in scalars after parsing; $${
+// is a plain ${. A key that is given twice is an error, tags are not used, and a file,
+// its nesting and what its aliases unfold to are bounded.
+package config
