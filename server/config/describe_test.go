@@ -130,7 +130,7 @@ func TestConfigure(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	a := c.Organizations[0].Accounts[0]
-	want := limiter.PoolSpec{Name: "new/p", Was: "old/p", Models: []string{"m"}, StartWithin: a.StartWithin, Limits: a.Pools[0].Limits}
+	want := limiter.PoolSpec{Name: "new/p", Was: "old/p", Models: []string{"m"}, Outputs: []limiter.Moments{{}}, StartWithin: a.StartWithin, Limits: a.Pools[0].Limits}
 	if !reflect.DeepEqual(k.Pools[0], want) {
 		t.Errorf("got %+v, want %+v", k.Pools[0], want)
 	}
