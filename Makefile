@@ -1,0 +1,86 @@
+# What there is to do. `make` or `make help` lists it. Everything needs only Go: tools are
+# pinned here (and, for plugins, in buf.gen.yaml) and run by the Go command.
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+BUF      := go run github.com/bufbuild/buf/cmd/buf@v1.75.0
+GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+CONFIG   ?= examples/quickstart/config.yaml
+TIMEOUT  ?= 10m
+FUZZTIME ?= 10s
+BENCH    ?= .
+COUNT    ?= 1
+# The race detector needs a C compiler; without one the tests run without it, and say so.
+RACE     ?= $(if $(shell command -v $(firstword $(shell go env CC)) 2>/dev/null),-race)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Serve CONFIG on this machine
+	go run ./server/cmd/watermaster serve --config $(CONFIG)
+
+.PHONY: build
+build: ## Build .bin/watermaster
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o .bin/watermaster ./server/cmd/watermaster
+
+.PHONY: test
+test: vet test-race test-fuzz ## Vet, test with the race detector, fuzz each target for FUZZTIME
+
+.PHONY: vet
+vet:
+	go vet -composites=false ./...
+
+.PHONY: test-race
+test-race:
+	@$(if $(RACE),,echo 'make: no C compiler, so no race detector' >&2)
+	go test $(RACE) -timeout $(TIMEOUT) ./...
+
+.PHONY: test-fuzz
+test-fuzz:
+	@go test -list '^Fuzz' ./... \
+	| awk '/^Fuzz/ {f[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, f[i]; n = 0}' \
+	| while read -r package target; do \
+		echo "fuzz $$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -timeout $(TIMEOUT) "$$package" </dev/null; \
+	done
+
+.PHONY: bench
+bench: ## Run the benchmarks that match BENCH, COUNT times
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m ./...
+
+.PHONY: prove
+prove: ## Run the long proof: traces against strict providers
+	go test ./server/simulate -run Prove -prove -timeout 60m
+
+.PHONY: generate
+generate: ## Generate Go from proto/
+	$(BUF) generate
+
+.PHONY: generate-check
+generate-check: ## Fail if what is generated is not current
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	$(BUF) generate -o "$$dir"; \
+	diff -r -x '*.proto' -x '*_test.go' "$$dir/proto/watermaster" proto/watermaster \
+	|| { echo 'make: generated code is not current; run make generate' >&2; exit 1; }
+
+.PHONY: lint
+lint: generate-check ## Check style, protos and generated code
+	$(BUF) lint
+	$(BUF) format --diff --exit-code --path proto/watermaster
+	$(GOLANGCI) config verify
+	$(GOLANGCI) run ./...
+
+.PHONY: format
+format: ## Format Go and protos
+	$(GOLANGCI) fmt ./...
+	$(BUF) format --write --path proto/watermaster
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf .bin
