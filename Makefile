@@ -13,6 +13,7 @@ CONFIG   ?= examples/quickstart/config.yaml
 TIMEOUT  ?= 10m
 FUZZTIME ?= 10s
 BENCH    ?= .
+TRACES   ?= server/simulate/testdata/traces
 COUNT    ?= 1
 # The race detector needs a C compiler; without one the tests run without it, and say so.
 RACE     ?= $(if $(shell command -v $(firstword $(shell go env CC)) 2>/dev/null),-race)
@@ -55,8 +56,8 @@ bench: ## Run the benchmarks that match BENCH, COUNT times
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m ./...
 
 .PHONY: prove
-prove: ## Run the long proof: traces against strict providers
-	go test ./server/simulate -run Prove -prove -timeout 60m
+prove: ## Replay TRACES before strict providers and write the README's table
+	go test ./server/simulate -count 1 -timeout 60m -args -prove -traces $(abspath $(TRACES))
 
 .PHONY: generate
 generate: ## Generate Go from proto/

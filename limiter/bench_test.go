@@ -30,6 +30,9 @@ func newBench(t testing.TB, leases, waiters int) *bench {
 		return LimitSpec{Name: m.String(), Metric: m, Quota: q, Window: time.Minute, Jitter: time.Second}
 	}
 	stock := LimitSpec{Name: "concurrency", Metric: Concurrency, Shape: Stock, Quota: int64(leases)}
+	if waiters == 0 {
+		stock.Quota *= 2
+	}
 	b.apply(&Configure{
 		Generation: 1, Limits: []LimitSpec{window(Requests, 1e12), window(Tokens, 1e15)},
 		Pools:    []PoolSpec{{Name: "a/p", Models: []string{"m"}, StartWithin: time.Second, Limits: []LimitSpec{window(Requests, 1e12), window(Tokens, 1e15), stock}}},
@@ -111,7 +114,6 @@ func BenchmarkCommand(b *testing.B) {
 // BenchmarkGrant measures an Acquire that is granted at once and its Release.
 func BenchmarkGrant(b *testing.B) {
 	s := newBench(b, 1, 0)
-	s.release()
 	for range 10_000 {
 		s.acquire()
 		s.release()

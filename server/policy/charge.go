@@ -100,10 +100,7 @@ func (t *target) poolAmount(m limiter.Metric, u *use) int64 {
 		}
 		return t.weighted(u)
 	case limiter.Tokens:
-		output := u.output
-		if u.settled {
-			output = weigh(output, t.burndown)
-		}
+		output := weigh(u.output, t.burndown)
 		switch p.Admission {
 		case AdmissionInput:
 			return t.weighted(u)

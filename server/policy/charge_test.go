@@ -50,7 +50,7 @@ func TestPresetsOnAdmission(t *testing.T) {
 		{"anthropic", "claude-sonnet-5", "input_tokens=600:pool:refund output_tokens=500:pool:late:pooled tokens=1100:pool:late"},
 		{"anthropic", "claude-3-5-haiku", "input_tokens=1000:pool:refund output_tokens=500:pool:late:pooled tokens=1500:pool:late"},
 		{"gemini", "gemini-3", "input_tokens=1000:pool output_tokens=500:pool tokens=1000:pool"},
-		{"bedrock", "us.anthropic.claude-sonnet-5", "input_tokens=1100:pool:refund output_tokens=500:pool:late:pooled tokens=1100:pool:refund"},
+		{"bedrock", "us.anthropic.claude-sonnet-5", "input_tokens=1100:pool:refund output_tokens=500:pool:late:pooled tokens=5600:pool:refund"},
 		{"mistral", "large", "input_tokens=1000:pool output_tokens=500:pool tokens=1500:pool"},
 		{"groq", "llama", "input_tokens=600:pool output_tokens=500:pool tokens=1100:pool"},
 		{"deepseek", "v4", "input_tokens=1000:pool output_tokens=500:pool tokens=1500:pool"},
@@ -81,7 +81,7 @@ func TestOverrides(t *testing.T) {
 		{"early", config.ChargeOverrides{Admission: &apart, OutputOn: &admission}, "input_tokens=600:pool:refund output_tokens=500:pool:refund tokens=1100:pool:refund"},
 		{"kept", config.ChargeOverrides{Refund: &no}, "input_tokens=600:pool output_tokens=500:pool:late:pooled tokens=1100:pool:late"},
 		{"all", config.ChargeOverrides{Admission: &sum, OutputOn: &completion, Refund: &yes, CachedWeight: &half, Burndown: &triple, FailedCount: &no},
-			"input_tokens=800:pool:refund output_tokens=500:pool:late:pooled tokens=1300:pool:refund"},
+			"input_tokens=800:pool:refund output_tokens=500:pool:late:pooled tokens=2300:pool:refund"},
 	} {
 		p := single(t, "anthropic", "claude-3-5-haiku", tokenMetrics, nil, c.charge)
 		// A weight that is given holds for all models, but nothing else changes that.

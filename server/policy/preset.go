@@ -56,8 +56,8 @@ var presets = []Profile{
 		Provider: "bedrock",
 		AsOf:     presetsAsOf,
 		// On admission input + cache writes + max_tokens, when settled input + cache writes +
-		// burndown × output: the second may be more, a debt. Whether max_tokens is multiplied
-		// on admission is disputed; it is not here.
+		// burndown × output. Whether max_tokens is multiplied on admission is disputed; we
+		// reserve it multiplied (Profile.Burndown).
 		Admission:        AdmissionSum,
 		Refund:           true,
 		CachedWeight:     0,

@@ -82,8 +82,9 @@ type Profile struct {
 	CacheWriteWeight int64
 
 	// Burndown is what a token of output counts against limits of tokens when the call is
-	// settled, which may then exceed what was reserved (a debt). On admission the cap
-	// counts once. The first of Burndowns that matches the model comes before it.
+	// settled; so much is reserved for the cap, whatever the provider counts of it on
+	// admission: once the output is there it cannot be refused. The first of Burndowns that
+	// matches the model comes before it.
 	Burndown  int64
 	Burndowns []ModelWeight
 

@@ -19,9 +19,17 @@ type Clerk interface {
 	// Acquire fills in the command for a row, but for Key, Lease and Arrived. An error
 	// is a row that no command can be made of: it counts as refused.
 	Acquire(row *trace.Row, cmd *limiter.Acquire) error
-	// Release fills in the command that ends a call, but for Lease. ok is false when the
-	// provider refused the call with 429, to be tried again after retry.
+	// Release fills in the command that ends a call, but for Lease. v is not OK when the
+	// provider refused the call with 429.
 	Release(row *trace.Row, pool, model string, v provider.Verdict, cmd *limiter.Release)
+}
+
+// A Retrier is a Clerk whose workers ask again for a call that the provider refused.
+type Retrier interface {
+	Clerk
+	// Retry is asked after Release of a call that was refused, the attempt-th from 0:
+	// after how long it is asked for anew. again is false when it has failed for good.
+	Retry(row *trace.Row, attempt int, v provider.Verdict) (after time.Duration, again bool)
 }
 
 // A Fleet is a number of workers, each a row of a trace, before one engine and the
@@ -46,6 +54,7 @@ type eventKind uint8
 const (
 	reach eventKind = iota // a call reaches the provider
 	done                   // a call ends
+	again                  // a call that was refused is asked for anew
 )
 
 type event struct {
@@ -56,7 +65,9 @@ type event struct {
 // A call is one row on its way.
 type call struct {
 	row     trace.Row
-	number  uint64
+	number  uint64        // of the attempt
+	attempt int           // from 0
+	waited  time.Duration // from the row's time until the grant of the attempt
 	lease   limiter.LeaseID
 	pool    string
 	model   string
@@ -68,6 +79,7 @@ type call struct {
 type run struct {
 	*Fleet
 	random  *rand.Rand
+	retrier Retrier // nil: what the provider refuses has failed
 	queue   clock.Queue[event]
 	now     time.Duration
 	calls   map[uint64]*call // that wait or run, by number
@@ -88,6 +100,7 @@ func (f *Fleet) Run(rows iter.Seq[trace.Row], until time.Duration) (*Result, err
 		calls:  map[uint64]*call{},
 		result: newResult(f),
 	}
+	r.retrier, _ = f.Clerk.(Retrier)
 	next, stop := iter.Pull(rows)
 	defer stop()
 	row, more := next()
@@ -161,14 +174,21 @@ func (r *run) apply(c limiter.Command) {
 }
 
 func (r *run) arrive(row trace.Row) {
-	r.number++
 	c := r.newCall()
-	c.row, c.number = row, r.number
+	c.row, c.attempt = row, 0
 	c.tally, c.project = r.result.class(row.Class), r.result.project(row.Client)
 	for _, t := range [2]*Tally{c.tally, c.project} {
 		t.Offered++
 		t.OfferedTokens += row.Input + row.MaxOutput
+		t.OfferedUse += row.Input + row.Output
 	}
+	r.ask(c)
+}
+
+// ask asks the engine for an attempt of a call.
+func (r *run) ask(c *call) {
+	r.number++
+	c.number = r.number
 	if err := r.Clerk.Acquire(&c.row, &r.acquire); err != nil {
 		r.refused(c)
 		return
@@ -186,11 +206,7 @@ func (r *run) event(e *limiter.Event) {
 	case limiter.Granted:
 		c := r.calls[e.Lease.Count]
 		c.lease, c.pool, c.model = e.Lease, e.Pool, e.Model
-		for _, t := range [2]*Tally{c.tally, c.project} {
-			t.Served++
-			t.ServedTokens += c.row.Input + c.row.MaxOutput
-			t.waits = append(t.waits, int64(e.Waited))
-		}
+		c.waited = r.now - c.row.At
 		r.queue.At(r.now+r.jitter(), event{reach, c})
 	case limiter.Refused, limiter.Lapsed:
 		if c := r.calls[e.Lease.Count]; c != nil {
@@ -217,6 +233,10 @@ func (r *run) jitter() time.Duration {
 
 func (r *run) handle(e event) error {
 	c := e.call
+	if e.kind == again {
+		r.ask(c)
+		return nil
+	}
 	p := r.Providers[c.pool]
 	if p == nil {
 		return fmt.Errorf("simulate: no provider stands behind pool %q", c.pool)
@@ -236,6 +256,7 @@ func (r *run) handle(e event) error {
 			r.end(c, v)
 			return nil
 		}
+		r.served(c)
 		r.queue.At(r.now+life, event{done, c})
 	case done:
 		p.Complete(r.now, c.number, c.row.Output)
@@ -248,11 +269,34 @@ func (r *run) handle(e event) error {
 	return nil
 }
 
-// end releases the lease of a call.
+// served counts a call that the provider has accepted.
+func (r *run) served(c *call) {
+	for _, t := range [2]*Tally{c.tally, c.project} {
+		t.Served++
+		t.ServedTokens += c.row.Input + c.row.MaxOutput
+		t.ServedUse += c.row.Input + c.row.Output
+		t.waits = append(t.waits, int64(c.waited))
+	}
+	r.result.Timeline.waited(c.row.Class, c.waited)
+}
+
+// end releases the lease of a call. One that was refused may be asked for again.
 func (r *run) end(c *call, v provider.Verdict) {
 	r.Clerk.Release(&c.row, c.pool, c.model, v, &r.release)
 	r.release.Lease = c.lease
 	delete(r.calls, c.number)
+	if !v.OK && r.retrier != nil {
+		if after, ok := r.retrier.Retry(&c.row, c.attempt, v); ok {
+			c.attempt++
+			r.queue.At(r.now+max(0, after), event{again, c})
+			r.apply(&r.release)
+			return
+		}
+	}
+	if !v.OK {
+		c.tally.Failed++
+		c.project.Failed++
+	}
 	r.apply(&r.release)
 	r.free = append(r.free, c)
 }

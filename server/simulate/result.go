@@ -1,28 +1,31 @@
 package simulate
 
 import (
+	"math"
 	"slices"
 	"time"
 
-	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/limiter/simulate/provider"
 )
 
 // A Tally counts what became of the calls of a class or a project.
 type Tally struct {
 	Name          string
-	Offered       int64 // calls
-	Served        int64
-	Refused       int64
+	Offered       int64 // calls: Served + Refused + Failed, once all have ended
+	Served        int64 // accepted by the provider
+	Refused       int64 // by the engine, or before it
+	Failed        int64 // with a 429, and not tried again
 	Throttled     int64 // 429s of the provider
 	OfferedTokens int64 // input and cap
 	ServedTokens  int64
-	waits         []int64 // ns, of those served
+	OfferedUse    int64 // input and real output
+	ServedUse     int64
+	waits         []int64 // ns from the row's time until the last grant, of those served
 	sorted        bool
 }
 
 // Wait gives a quantile of the waits of the calls that were served: 0.5 is the median,
-// 1 the longest.
+// 1 the longest; by nearest rank, as the baseline's are.
 func (t *Tally) Wait(quantile float64) time.Duration {
 	if len(t.waits) == 0 {
 		return 0
@@ -31,7 +34,22 @@ func (t *Tally) Wait(quantile float64) time.Duration {
 		slices.Sort(t.waits)
 		t.sorted = true
 	}
-	return time.Duration(t.waits[min(len(t.waits)-1, int(quantile*float64(len(t.waits))))])
+	rank := int(math.Ceil(quantile * float64(len(t.waits))))
+	return time.Duration(t.waits[min(max(rank, 1), len(t.waits))-1])
+}
+
+// add counts another's calls too.
+func (t *Tally) add(o *Tally) {
+	t.Offered += o.Offered
+	t.Served += o.Served
+	t.Refused += o.Refused
+	t.Failed += o.Failed
+	t.Throttled += o.Throttled
+	t.OfferedTokens += o.OfferedTokens
+	t.ServedTokens += o.ServedTokens
+	t.OfferedUse += o.OfferedUse
+	t.ServedUse += o.ServedUse
+	t.waits, t.sorted = append(t.waits, o.waits...), false
 }
 
 // A Result is what a fleet got.
@@ -74,7 +92,15 @@ func tally(name string, names map[string]*Tally, list *[]*Tally) *Tally {
 
 func (r *Result) finish(now time.Duration) {
 	r.Span = now
-	r.Timeline.finish(now)
+	r.Timeline.finish()
+}
+
+// offered is how many calls there were.
+func (r *Result) offered() (n int64) {
+	for _, t := range r.Classes {
+		n += t.Offered
+	}
+	return n
 }
 
 // A Use is what was used of one limit of a provider.
@@ -110,62 +136,3 @@ func (r *Result) Uses(warmUp time.Duration) (uses []Use) {
 	}
 	return uses
 }
-
-// bin is how fine the timeline is.
-const bin = time.Second
-
-// A Timeline samples the queue once a second.
-type Timeline struct {
-	Classes []string // the heaviest first
-	Samples []Sample
-	pools   []string
-	at      int // the bin that runs
-	idle    []bool
-}
-
-// A Sample is one second.
-type Sample struct {
-	Waiting []int  // by class, at its end
-	idle    []bool // by pool: at some instant nobody waited
-}
-
-func newTimeline(e *limiter.Engine, providers map[string]*provider.Provider) *Timeline {
-	t := &Timeline{}
-	for _, c := range e.Classes() {
-		t.Classes = append(t.Classes, c.Name)
-	}
-	for _, p := range e.Pools(0) {
-		if providers[p.Name] != nil {
-			t.pools = append(t.pools, p.Name)
-		}
-	}
-	t.idle = make([]bool, len(t.pools))
-	t.look(e)
-	return t
-}
-
-// look notes for which pools nobody waits.
-func (t *Timeline) look(e *limiter.Engine) {
-	lightest := t.Classes[len(t.Classes)-1]
-	for i, p := range t.pools {
-		if !t.idle[i] {
-			_, _, _, waiting := e.Use(p, lightest)
-			t.idle[i] = waiting == 0
-		}
-	}
-}
-
-// moveTo ends the bins before a time.
-func (t *Timeline) moveTo(at time.Duration, e *limiter.Engine) {
-	for ; t.at < int(at/bin); t.at++ {
-		t.look(e)
-		s := Sample{idle: slices.Clone(t.idle)}
-		for _, c := range e.Classes() {
-			s.Waiting = append(s.Waiting, c.Waiting)
-		}
-		t.Samples = append(t.Samples, s)
-		clear(t.idle)
-	}
-}
-
-func (t *Timeline) finish(time.Duration) {}
