@@ -114,7 +114,7 @@ func TestLayers(t *testing.T) {
 			"a client shares only the protocol with the server",
 		},
 		{
-			"examples", []string{"examples", "clients", "proto"}, nil,
+			"examples", []string{"examples", "clients", "proto", "limiter/simulate/provider"}, nil,
 			"an example does what any user of the module could do",
 		},
 	}

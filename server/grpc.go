@@ -1,0 +1,110 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// What a connection may ask of us. gRPC's own defaults are without bounds.
+const (
+	maxMessage       = 64 << 10 // bytes
+	maxHeader        = 8 << 10  // bytes
+	maxStreams       = 1000     // of a connection
+	minPing          = 10 * time.Second
+	maxConnectionAge = 30 * time.Minute
+	connectionGrace  = 30 * time.Second // longer than any call may block
+	handshakeTime    = 5 * time.Second
+)
+
+// NewGRPC makes a gRPC server with the services, health and reflection, and the bounds on
+// what callers may do. Further options come last.
+func (s *Server) NewGRPC(more ...grpc.ServerOption) *grpc.Server {
+	unary := []grpc.UnaryServerInterceptor{recovery.UnaryServerInterceptor(recovery.WithRecoveryHandlerContext(s.recovered))}
+	stream := []grpc.StreamServerInterceptor{recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(s.recovered))}
+	if s.logger.Enabled(context.Background(), slog.LevelDebug) {
+		log := logging.LoggerFunc(func(ctx context.Context, l logging.Level, text string, fields ...any) {
+			s.logger.Log(ctx, slog.LevelDebug, text, append(fields, "level", l)...)
+		})
+		unary = append(unary, logging.UnaryServerInterceptor(log, logging.WithLogOnEvents(logging.FinishCall)))
+		stream = append(stream, logging.StreamServerInterceptor(log, logging.WithLogOnEvents(logging.StartCall, logging.FinishCall)))
+	}
+	unary = append(unary, s.checkUnary)
+	stream = append(stream, s.checkStream)
+	options := append([]grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(unary...),
+		grpc.ChainStreamInterceptor(stream...),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxHeaderListSize(maxHeader),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(handshakeTime),
+		grpc.SharedWriteBuffer(true),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: connectionGrace,
+		}),
+	}, more...)
+	g := grpc.NewServer(options...)
+	s.Register(g)
+	reflection.Register(g)
+	return g
+}
+
+// recovered turns a panic of a handler into an error.
+func (s *Server) recovered(ctx context.Context, p any) error {
+	s.logger.ErrorContext(ctx, "a handler panicked", "panic", p, "stack", string(debug.Stack()))
+	return status.Error(codes.Internal, "internal error")
+}
+
+// checkUnary holds requests to their rules and gives errors their codes.
+func (s *Server) checkUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if m, ok := req.(proto.Message); ok {
+		if err := validate(m); err != nil {
+			return nil, statusOf(err)
+		}
+	}
+	answer, err := handler(ctx, req)
+	if err != nil {
+		return nil, s.failed(ctx, info.FullMethod, err)
+	}
+	return answer, nil
+}
+
+func (s *Server) checkStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if err := handler(srv, &checkedStream{stream}); err != nil {
+		return s.failed(stream.Context(), info.FullMethod, err)
+	}
+	return nil
+}
+
+// failed gives an error its code. What is our fault is logged with what callers do not see.
+func (s *Server) failed(ctx context.Context, method string, err error) error {
+	mapped := statusOf(err)
+	if c := status.Code(mapped); c == codes.Internal || c == codes.Unavailable || c == codes.Unknown {
+		s.logger.ErrorContext(ctx, "a call failed", "method", method, "code", c.String(), "error", err)
+	}
+	return mapped
+}
+
+// A checkedStream holds the messages of a stream to their rules.
+type checkedStream struct{ grpc.ServerStream }
+
+func (c *checkedStream) RecvMsg(m any) error {
+	if err := c.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	if p, ok := m.(proto.Message); ok {
+		return validate(p)
+	}
+	return nil
+}

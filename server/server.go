@@ -1,0 +1,209 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/server/config"
+	"github.com/watermaster-project/watermaster/server/policy"
+	"github.com/watermaster-project/watermaster/store"
+)
+
+// Options say what a server serves. Config and Log are required.
+type Options struct {
+	Config *config.Config
+	// Log orders the commands of every organization. The server does not close it.
+	Log store.Log
+	// Logger takes what people should know; nil: nowhere.
+	Logger *slog.Logger
+	// SnapshotEvery is how many bytes an organization's log may grow before a snapshot is
+	// put into it (or the size of the snapshot, if that is more). 0: never, for a log that
+	// keeps no entries.
+	SnapshotEvery int
+}
+
+// A Server decides for the organizations of a configuration.
+type Server struct {
+	pb.UnimplementedLimiterServiceServer
+	monitor
+
+	logger        *slog.Logger
+	health        *health.Server
+	organizations []*organization
+	byName        map[string]*organization
+	byFingerprint map[uint32]*organization
+	config        *config.Config
+
+	drainOnce sync.Once
+	draining  chan struct{} // closed: whoever waits is sent away
+	closing   chan struct{}
+	closeOnce sync.Once
+	sampler   sync.WaitGroup
+}
+
+// New loads the organizations' logs, or begins them, and puts the configuration in force.
+// Errors are those of policy.Compile and of the log.
+func New(ctx context.Context, o Options) (*Server, error) {
+	if o.Config == nil || o.Log == nil {
+		return nil, errors.New("server: a configuration and a log are needed")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))
+	}
+	s := &Server{
+		logger:        o.Logger,
+		health:        health.NewServer(),
+		byName:        map[string]*organization{},
+		byFingerprint: map[uint32]*organization{},
+		config:        o.Config,
+		draining:      make(chan struct{}),
+		closing:       make(chan struct{}),
+	}
+	s.monitor.server = s
+	if err := s.open(ctx, o); err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.setHealth(healthpb.HealthCheckResponse_SERVING)
+	s.sampler.Go(s.sample)
+	return s, nil
+}
+
+// open makes the organizations.
+func (s *Server) open(ctx context.Context, o Options) error {
+	incarnation := newIncarnation()
+	for i := range o.Config.Organizations {
+		org := &o.Config.Organizations[i]
+		p, err := policy.Compile(o.Config, org.Name)
+		if err != nil {
+			return fmt.Errorf("organization %s: %w", org.Name, err)
+		}
+		g := newOrganization(o.Config, org, p, incarnation, o.Log, o.Logger)
+		g.snapshotEvery = o.SnapshotEvery
+		if other := s.byFingerprint[g.fingerprint]; other != nil {
+			return fmt.Errorf("the organizations %s and %s have the same digest: rename one", other.name, g.name)
+		}
+		s.organizations = append(s.organizations, g)
+		s.byName[g.name] = g
+		s.byFingerprint[g.fingerprint] = g
+		if err := g.open(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Register adds the services to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	pb.RegisterLimiterServiceServer(r, s)
+	pb.RegisterMonitorServiceServer(r, &s.monitor)
+	healthpb.RegisterHealthServer(r, s.health)
+}
+
+// Drain sends away whoever waits, with their places kept, and lets nobody wait any more.
+// Health says NOT_SERVING. Calls that need not wait are still decided.
+func (s *Server) Drain() {
+	s.drainOnce.Do(func() {
+		s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)
+		close(s.draining)
+	})
+}
+
+// Close drains and ends what runs in the background. The log is the caller's.
+func (s *Server) Close() {
+	s.Drain()
+	s.closeOnce.Do(func() { close(s.closing) })
+	s.sampler.Wait()
+	for _, o := range s.organizations {
+		o.close()
+	}
+	s.health.Shutdown()
+}
+
+func (s *Server) setHealth(to healthpb.HealthCheckResponse_ServingStatus) {
+	for _, name := range []string{"", pb.LimiterService_ServiceDesc.ServiceName, pb.MonitorService_ServiceDesc.ServiceName} {
+		s.health.SetServingStatus(name, to)
+	}
+}
+
+// Organizations lists the names of the organizations, in the order of the configuration.
+func (s *Server) Organizations() []string {
+	names := make([]string, len(s.organizations))
+	for i, o := range s.organizations {
+		names[i] = o.name
+	}
+	return names
+}
+
+// ColdStart tells, of all organizations the worst, what is known of the use before this
+// process: nothing (true), or everything that still matters.
+func (s *Server) ColdStart() bool {
+	for _, o := range s.organizations {
+		if o.kept >= 0 && o.kept < o.longestHold() {
+			return true
+		}
+	}
+	return false
+}
+
+// Panics counts the panics of the engines that were survived.
+func (s *Server) Panics() (n int64) {
+	for _, o := range s.organizations {
+		n += o.panics.Load()
+	}
+	return n
+}
+
+// find gives an organization by its name; "" is the only one.
+func (s *Server) find(name string) (*organization, error) {
+	if o := s.byName[name]; o != nil {
+		return o, nil
+	}
+	if name == "" {
+		if len(s.organizations) == 1 {
+			return s.organizations[0], nil
+		}
+		return nil, &policy.Invalid{Field: "organization", Message: "there are several: say which"}
+	}
+	_, err := policy.Compile(s.config, name) // it knows the nearest
+	if err == nil {
+		err = &policy.NotFound{Kind: "organization", Name: name}
+	}
+	return nil, err
+}
+
+// newIncarnation gives the name of this process: random, not 0.
+func newIncarnation() uint64 {
+	var b [8]byte
+	for {
+		_, _ = rand.Read(b[:]) // never fails
+		if n := binary.LittleEndian.Uint64(b[:]); n != 0 {
+			return n
+		}
+	}
+}
+
+// isDraining says whether nobody may wait any more.
+func (s *Server) isDraining() bool {
+	select {
+	case <-s.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// sampleEvery is how often trends are measured.
+const sampleEvery = 10 * time.Second

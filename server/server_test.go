@@ -1,0 +1,215 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/server/config"
+	"github.com/watermaster-project/watermaster/store"
+	"github.com/watermaster-project/watermaster/store/memory"
+)
+
+// small is an organization where one call at a time runs, and little is allowed in a
+// minute.
+const small = `
+revision: 7
+models:
+  gpt: {context: 100k, max_output: 1000, aliases: ["gpt-2*"], price: {input: 1, output: 2}}
+organizations:
+  acme:
+    limits: {cost: $500/day}
+    accounts:
+      main:
+        provider: openai
+        margin: 0%
+        attributes: {base_url: "https://one.example"}
+        pools:
+          gpt: {models: [gpt], limits: {requests: 60/min, tokens: {quota: 60k, window: min, shape: sliding_window}, concurrency: 1}}
+      claude:
+        provider: anthropic
+        margin: 0%
+        pools:
+          sonnet: {models: [sonnet], limits: {requests: 600/min, output_tokens: 10k/min}}
+    projects:
+      search: {weight: 2, limits: {tokens: 50k/min}}
+      "*": {}
+    routes:
+      one: {targets: [{account: main, model: gpt}]}
+      any: {targets: [{account: main, model: gpt}, {account: claude, model: sonnet, quality: 0.5}]}
+`
+
+// A world is a server with a client, in virtual time.
+type world struct {
+	pb.LimiterServiceClient
+	pb.MonitorServiceClient
+	t      *testing.T
+	server *Server
+	grpc   *grpc.Server
+	conn   *grpc.ClientConn
+	log    store.Log
+}
+
+// inWorld runs a test in virtual time with a server of a configuration.
+func inWorld(t *testing.T, yaml string, o memory.Options, test func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, yaml, memory.Open(o))
+		defer w.close()
+		test(w)
+	})
+}
+
+func parse(t testing.TB, yaml string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse("test.yaml", []byte(yaml), time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func newWorld(t *testing.T, yaml string, log store.Log) *world {
+	t.Helper()
+	s, err := New(t.Context(), Options{Config: parse(t, yaml), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, server: s, grpc: s.NewGRPC(), log: log}
+	listener := bufconn.Listen(1 << 20)
+	go func() { _ = w.grpc.Serve(listener) }()
+	w.conn, err = grpc.NewClient("passthrough:///bufconn",
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return listener.Dial() }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.LimiterServiceClient = pb.NewLimiterServiceClient(w.conn)
+	w.MonitorServiceClient = pb.NewMonitorServiceClient(w.conn)
+	return w
+}
+
+func (w *world) close() {
+	w.conn.Close()
+	w.grpc.Stop()
+	w.server.Close()
+}
+
+// ask makes a request for the route "one", by project search, of 100 + 100 tokens.
+func ask(id string, change ...func(*pb.AcquireRequest)) *pb.AcquireRequest {
+	r := &pb.AcquireRequest{
+		RequestId: id, Project: "search", Destination: &pb.AcquireRequest_Route{Route: "one"},
+		InputTokens: 100, MaxOutputTokens: proto.Int64(100),
+	}
+	for _, f := range change {
+		f(r)
+	}
+	return r
+}
+
+func block(d time.Duration) func(*pb.AcquireRequest) {
+	return func(r *pb.AcquireRequest) { r.Block = durationpb.New(d) }
+}
+
+func maxWait(d time.Duration) func(*pb.AcquireRequest) {
+	return func(r *pb.AcquireRequest) { r.MaxWait = durationpb.New(d) }
+}
+
+func class(name string) func(*pb.AcquireRequest) {
+	return func(r *pb.AcquireRequest) { r.PriorityClass = name }
+}
+
+// acquire asks and fails the test on an error.
+func (w *world) acquire(r *pb.AcquireRequest) *pb.AcquireResponse {
+	w.t.Helper()
+	a, err := w.Acquire(w.t.Context(), r)
+	if err != nil {
+		w.t.Fatalf("acquire %s: %v", r.RequestId, err)
+	}
+	return a
+}
+
+// grant asks and wants a grant.
+func (w *world) grant(r *pb.AcquireRequest) *pb.Granted {
+	w.t.Helper()
+	a := w.acquire(r)
+	if a.GetGranted() == nil {
+		w.t.Fatalf("%s got %v, want a grant", r.RequestId, a)
+	}
+	return a.GetGranted()
+}
+
+// release ends a lease as used in full.
+func (w *world) release(lease string) *pb.ReleaseResponse {
+	w.t.Helper()
+	a, err := w.Release(w.t.Context(), &pb.ReleaseRequest{LeaseId: lease, Outcome: pb.Outcome_OUTCOME_SUCCEEDED})
+	if err != nil {
+		w.t.Fatalf("release: %v", err)
+	}
+	return a
+}
+
+// later asks in the background.
+func (w *world) later(ctx context.Context, r *pb.AcquireRequest) <-chan answered {
+	c := make(chan answered, 1)
+	start := time.Now()
+	go func() {
+		a, err := w.Acquire(ctx, r)
+		c <- answered{a, err, time.Since(start)}
+	}()
+	synctest.Wait()
+	return c
+}
+
+type answered struct {
+	*pb.AcquireResponse
+	err  error
+	took time.Duration
+}
+
+// limit finds a limit of the headroom.
+func (w *world) limit(scope, name string) *pb.LimitHeadroom {
+	w.t.Helper()
+	a, err := w.GetHeadroom(w.t.Context(), &pb.GetHeadroomRequest{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var all []string
+	for _, l := range a.Headroom.Limits {
+		if l.Scope == scope && l.Name == name {
+			return l
+		}
+		all = append(all, l.Scope+" "+l.Name)
+	}
+	w.t.Fatalf("there is no limit %s %s: %s", scope, name, strings.Join(all, ", "))
+	return nil
+}
+
+func near(got, want time.Duration) bool { return max(got-want, want-got) < 5*time.Millisecond }
+
+func wantCode(t *testing.T, err error, want codes.Code) *status.Status {
+	t.Helper()
+	s := status.Convert(err)
+	if s.Code() != want {
+		t.Fatalf("got %v, want %v", err, want)
+	}
+	return s
+}
+
+func name(prefix string, i int) string { return fmt.Sprintf("%s-%d", prefix, i) }
+
+// squeeze takes out what the text of a message has at random.
+func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
