@@ -57,21 +57,25 @@ func (e *Engine) place(t *ticket, p *pool, tg *Target, model string) bool {
 	pl.charges = append(pl.charges, tg.Charges...)
 	pl.variance = p.expect(pl.charges, model)
 	for _, x := range e.gather(p, t.project, pl.charges, 0) {
-		if x.limit.cost(x.charge.Amount) > x.limit.capacity {
+		alone := x.charge.Amount
+		if x.charge.Flags&Pooled != 0 && x.limit.Shape != Stock {
+			alone += sigmas * root(pl.variance)
+		}
+		if x.limit.cost(alone) > x.limit.capacity {
 			e.free.places = append(e.free.places, pl)
 			return false
 		}
 	}
 	pl.ticket, pl.model, pl.rank = t, model, tg.Rank
 	pl.work = p.work(pl.charges, ToPool)
-	t.places = append(t.places, pl)
+	e.stand(t, pl)
 	p.flow(t.project, t.class).enqueue(pl)
 	return true
 }
 
 // tryNow serves a pool if that may help a newcomer, and says whether it was granted.
 func (e *Engine) tryNow(t *ticket, p *pool) bool {
-	pl := t.places[len(t.places)-1]
+	pl := t.places()[len(t.places())-1]
 	if pl.flow.first == pl || p.dirty || p.nextAt <= e.now {
 		e.pump(p)
 		e.nextPump = min(e.nextPump, p.nextAt)
@@ -83,10 +87,10 @@ func (e *Engine) tryNow(t *ticket, p *pool) bool {
 func (e *Engine) wait(t *ticket, c *Acquire, known bool) {
 	ev := Event{Kind: Queued, Key: t.key, Lease: t.lease}
 	switch {
-	case len(t.places) == 0 && known:
+	case len(t.places()) == 0 && known:
 		ev.Kind, ev.Reason, ev.RetryAfter = Refused, TooLarge, -1
 		e.explainTooLarge(t, c, &ev)
-	case len(t.places) == 0:
+	case len(t.places()) == 0:
 		ev.Kind, ev.Reason, ev.RetryAfter = Refused, NoTarget, -1
 	default:
 		blocked := e.explain(t, &ev)
@@ -105,6 +109,7 @@ func (e *Engine) wait(t *ticket, c *Acquire, known bool) {
 		e.dismiss(t)
 		return
 	}
+	t.settleDown()
 	e.timers.set(t, t.until)
 }
 
@@ -118,7 +123,7 @@ func (e *Engine) refuse(c *Acquire, r Reason) {
 func (e *Engine) explain(t *ticket, ev *Event) (gate Reason) {
 	least := time.Duration(-1)
 	gate = Gated
-	for _, pl := range t.places {
+	for _, pl := range t.places() {
 		s := e.judge(pl.flow.pool, pl)
 		bound := e.waitBound(pl)
 		switch {
@@ -173,7 +178,9 @@ func (e *Engine) waitBound(pl *place) time.Duration {
 		if x.limit.scope == ScopePool && pl == f.last { // all others are before it
 			for i, l := range f.pool.limits {
 				if l == x.limit {
-					need = max(need, f.ahead[i])
+					if need += f.ahead[i]; pl.only { // it is among them
+						need -= x.charge.Amount
+					}
 				}
 			}
 		}
@@ -199,7 +206,7 @@ func (e *Engine) again(t *ticket, c *Acquire) bool {
 		return true
 	case t.state == ticketOpen && t.pool != nil && e.now <= t.granted.Add(t.pool.StartWithin):
 		e.emit(Event{
-			Kind: Granted, Again: true, Key: t.key, Lease: t.lease, Pool: t.pool.Name, Model: t.model,
+			Kind: Granted, Again: true, Key: t.key, Lease: t.lease, Pool: t.pool.Name, Model: t.modelName(),
 			Waited:      max(0, t.granted.Sub(t.arrived)),
 			StartWithin: t.granted.Add(t.pool.StartWithin).Sub(min(c.Arrived, e.now)),
 			Left:        t.until.Sub(e.now),
@@ -217,7 +224,10 @@ func (e *Engine) again(t *ticket, c *Acquire) bool {
 func (e *Engine) back(t *ticket) {
 	t.away = false
 	e.timers.set(t, t.until)
-	for _, pl := range t.places {
+	for _, pl := range t.places() {
+		if pl.only {
+			pl.flow.addAhead(pl, 1)
+		}
 		if pl.skipped {
 			pl.flow.relink(pl)
 		}
@@ -240,7 +250,10 @@ func (e *Engine) cancel(c *Cancel) {
 	case t.state == ticketWaiting && !t.away:
 		t.away = true
 		e.timers.set(t, min(t.until, e.now.Add(placeKept)))
-		for _, pl := range t.places {
+		for _, pl := range t.places() {
+			if pl.only {
+				pl.flow.addAhead(pl, -1) // it may never come back: a bound must not count it
+			}
 			if pl.flow.first == pl {
 				e.touch(pl.flow.pool) // those behind it may go
 			}
@@ -284,14 +297,13 @@ func (e *Engine) orderTargets(targets []Target) []uint8 {
 		if above == 0 || i == 0 {
 			continue
 		}
-		diverted := true
-		for k := 0; k < n; k++ {
-			if targets[k].Rank < targets[o].Rank && used[k] < above {
-				diverted = false
-				break
+		better, diverted := false, true
+		for k := 0; k < n && diverted; k++ {
+			if targets[k].Rank < targets[o].Rank {
+				better, diverted = true, used[k] >= above
 			}
 		}
-		if diverted {
+		if better && diverted {
 			copy(order[front+1:i+1], order[front:i])
 			order[front] = o
 			front++
@@ -314,30 +326,40 @@ func (p *pool) used(now Time) (most int64) {
 	return most
 }
 
-// work is the time of the pool that charges take: the most that any of its rate limits
-// says; of its other limits, where it has none.
+// work is the time of the pool that charges take.
 func (p *pool) work(charges []Charge, flag ChargeFlags) int64 {
-	var rate, other int64
+	var w worked
 	c := 0
 	for _, l := range p.limits {
 		for c < len(charges) && charges[c].Metric < l.Metric {
 			c++
 		}
 		for k := c; k < len(charges) && charges[k].Metric == l.Metric; k++ {
-			if charges[k].Flags&flag == 0 {
-				continue
-			}
-			if w := l.work(charges[k].Amount); l.Shape == SlidingWindow || l.Shape == TokenBucket {
-				rate = max(rate, w)
-			} else {
-				other = max(other, w)
+			if charges[k].Flags&flag != 0 {
+				w.add(l.rule, charges[k].Amount)
 			}
 		}
 	}
-	if rate == 0 {
-		rate = other
+	return max(1, w.total())
+}
+
+// A worked sums up what a call takes of a pool: the most that any of its rate limits
+// says; what its other limits say, where it has none.
+type worked struct{ rate, other int64 }
+
+func (w *worked) add(r *rule, amount int64) {
+	if r.Shape == SlidingWindow || r.Shape == TokenBucket {
+		w.rate = max(w.rate, r.work(amount))
+	} else {
+		w.other = max(w.other, r.work(amount))
 	}
-	return max(1, rate)
+}
+
+func (w *worked) total() int64 {
+	if w.rate == 0 {
+		return w.other
+	}
+	return w.rate
 }
 
 // model finds one of the pool's models; the string returned is the pool's own.
@@ -348,4 +370,15 @@ func (p *pool) model(name string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// modelIndex gives the place of one of the pool's models; that of the last one if there
+// is none of the name.
+func (p *pool) modelIndex(name string) uint16 {
+	for i, m := range p.Models {
+		if m == name {
+			return uint16(i)
+		}
+	}
+	return uint16(len(p.Models))
 }

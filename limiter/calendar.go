@@ -5,10 +5,15 @@ import "time"
 // A calendar counts from one local midnight to another. A charge so near the edge that
 // the provider may count it on either side counts on both.
 type calendar struct {
-	number        uint32 // of the period; rises by one
+	number        uint32 // of the period: where it begins, in units of periodUnit
 	begins, ends  Time
 	current, next int64 // charged to this period, and already to the one behind it
 }
+
+// periodUnit divides all offsets of zones, and so all times at which a period begins.
+const periodUnit = Time(15 * time.Minute)
+
+func periodNumber(begins Time) uint32 { return uint32(begins / periodUnit) }
 
 // roll moves on to the period that holds now.
 func (c *calendar) roll(now Time, period Period, zone []ZoneOffset) {
@@ -20,10 +25,16 @@ func (c *calendar) roll(now Time, period Period, zone []ZoneOffset) {
 	if c.begins == before {
 		c.current, c.next = c.next, 0
 	} else {
-		c.current, c.next = 0, 0
-		c.number++ // a period was skipped: nothing charged before is held any more
+		c.current, c.next = 0, 0 // a period was skipped: nothing charged before is held any more
 	}
-	c.number++
+	c.number = periodNumber(c.begins)
+}
+
+// rebase goes over to other periods. All that was counted in the former one counts in the
+// one that holds now; which part of it that really was is not known any more.
+func (c *calendar) rebase(now Time, period Period, zone []ZoneOffset) {
+	c.begins, c.ends = periodAround(now, period, zone)
+	c.number = periodNumber(c.begins)
 }
 
 // near says that a charge granted now may be counted in the next period.
@@ -44,19 +55,23 @@ func (c *calendar) charge(now Time, amount int64, jitter time.Duration) uint32 {
 	return c.number
 }
 
-// refund takes amount out of the period or periods that hold a charge of granted.
-func (c *calendar) refund(number uint32, granted Time, amount int64, jitter time.Duration) bool {
-	switch {
-	case number == c.number:
+// refundPeriod takes amount out of the period or periods that hold a charge of granted.
+func (l *limit) refundPeriod(number uint32, granted Time, amount int64) bool {
+	c := &l.calendar
+	if number == c.number {
 		c.current -= min(amount, c.current)
-		if c.near(granted, jitter) {
+		if c.near(granted, l.Jitter) {
 			c.next -= min(amount, c.next)
 		}
-	case number+1 == c.number && granted.Add(jitter) >= c.begins:
-		c.current -= min(amount, c.current)
-	default:
+		return true
+	}
+	if granted.Add(l.Jitter) < c.begins {
 		return false
 	}
+	if before, _ := periodAround(c.begins-1, l.Period, l.Zone); number != periodNumber(before) {
+		return false
+	}
+	c.current -= min(amount, c.current)
 	return true
 }
 

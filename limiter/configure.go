@@ -25,7 +25,13 @@ func (e *Engine) configure(c *Configure) {
 		e.maxWaiting = math.MaxInt
 	}
 
+	for _, l := range e.table {
+		if l != nil {
+			l.advance(e.now) // by the rules that held so far, whether anybody has looked or not
+		}
+	}
 	old := e.takeDown()
+	e.sweepLimits(old.tickets)
 	classOf := e.configureClasses(c.Classes)
 	e.limits = e.carryLimits(e.limits, e.rules(c.Limits), ScopeOrganization, "")
 	e.configurePools(c.Pools)
@@ -68,8 +74,12 @@ func (e *Engine) carryLimits(old []*limit, rules []*rule, s Scope, owner string)
 		if l == nil {
 			l = e.newLimit(r, s, owner)
 		}
+		span := l.meterSpan()
+		if l.Shape == Calendar && l.rule != nil && (l.Period != r.Period || !slices.Equal(l.Zone, r.Zone)) {
+			l.calendar.rebase(e.now, r.Period, r.Zone)
+		}
 		l.rule, l.owner = r, owner
-		if s != ScopeProject && len(l.meter.sums) != len(e.classes) {
+		if s != ScopeProject && (len(l.meter.sums) != len(e.classes) || l.meterSpan() != span) {
 			l.meter = newMeter(len(e.classes))
 		}
 		limits = append(limits, l)
@@ -90,6 +100,9 @@ func (e *Engine) configureClasses(specs []ClassSpec) (classOf []uint8) {
 		s.Weight = min(max(s.Weight, 1), 1_000_000)
 		e.classes = append(e.classes, class{ClassSpec: s})
 	}
+	if len(e.classes) == 0 { // those that wait must be in one
+		e.classes = append(e.classes, class{ClassSpec: ClassSpec{Weight: 1}})
+	}
 	slices.SortStableFunc(e.classes, func(a, b class) int { return cmp.Compare(b.Weight, a.Weight) })
 	e.classNames = map[string]uint8{}
 	for i := range e.classes {
@@ -98,7 +111,7 @@ func (e *Engine) configureClasses(specs []ClassSpec) (classOf []uint8) {
 	for _, f := range former {
 		now, ok := e.classNames[f.Name]
 		if !ok {
-			now = uint8(max(0, len(e.classes)-1)) // the lightest
+			now = uint8(len(e.classes) - 1) // the lightest
 		}
 		classOf = append(classOf, now)
 	}
@@ -148,10 +161,12 @@ func (e *Engine) configureProjects(c *Configure) {
 	}
 	named := map[string]bool{}
 	for _, s := range c.Projects {
-		rules := e.projectRules(s)
 		named[s.Name] = true
+	}
+	for _, s := range c.Projects {
+		rules := e.projectRules(s)
 		pr := e.projects[s.Name]
-		if pr == nil && s.Was != "" && e.projects[s.Was] != nil {
+		if pr == nil && !named[s.Was] && e.projects[s.Was] != nil {
 			pr = e.projects[s.Was]
 			delete(e.projects, s.Was)
 			pr.name = s.Name
@@ -171,7 +186,7 @@ func (e *Engine) configureProjects(c *Configure) {
 		}
 		pr, rules := e.projects[name], e.template
 		if rules == nil { // until its leases have ended
-			rules = &projectRules{ProjectSpec: ProjectSpec{Weight: int(pr.weight)}}
+			rules = &projectRules{ProjectSpec: ProjectSpec{Weight: 1}}
 		}
 		e.applyRules(pr, rules)
 		if !pr.dynamic {
@@ -195,6 +210,7 @@ func (e *Engine) applyRules(pr *project, rules *projectRules) {
 // A takenDown queue is what a reconfiguration keeps of the queues.
 type takenDown struct {
 	pools   []*pool
+	lanes   [][]lane // of the pools, as they stood
 	flows   []takenFlow
 	tickets []*ticket // all, in the order of arrival
 	places  map[*ticket][]takenPlace
@@ -216,6 +232,9 @@ type takenPlace struct {
 // takeDown empties the queues.
 func (e *Engine) takeDown() *takenDown {
 	d := &takenDown{pools: e.pools, places: map[*ticket][]takenPlace{}}
+	for _, p := range e.pools {
+		d.lanes = append(d.lanes, slices.Clone(p.lanes))
+	}
 	for _, name := range sortedKeys(e.projects) {
 		pr := e.projects[name]
 		for _, f := range pr.flows {
@@ -229,7 +248,7 @@ func (e *Engine) takeDown() *takenDown {
 	}
 	slices.SortFunc(d.tickets, func(a, b *ticket) int { return cmp.Compare(a.seq, b.seq) })
 	for _, t := range d.tickets {
-		for _, pl := range t.places {
+		for _, pl := range t.places() {
 			d.places[t] = append(d.places[t], takenPlace{pl.flow.pool, pl.skipped, Target{
 				Model: pl.model, Rank: pl.rank, Charges: slices.Clone(pl.charges),
 			}})
@@ -247,12 +266,12 @@ func (e *Engine) putUp(d *takenDown, classOf []uint8) {
 		}
 		return e.pools[-1-p.index]
 	}
-	for _, o := range d.pools {
+	for i, o := range d.pools {
 		if p := successor(o); p != nil {
-			for class := range o.lanes {
-				l := &p.lanes[classOf[class]]
-				l.virtual = max(l.virtual, o.lanes[class].virtual)
-				l.served = max(l.served, o.lanes[class].served)
+			for class := range d.lanes[i] {
+				l, was := &p.lanes[classOf[class]], &d.lanes[i][class]
+				l.virtual = max(l.virtual, was.virtual)
+				l.served = max(l.served, was.served)
 			}
 		}
 	}
@@ -270,8 +289,11 @@ func (e *Engine) putUp(d *takenDown, classOf []uint8) {
 	}
 	for _, t := range d.tickets {
 		t.class = classOf[t.class]
-		t.pool = successor(t.pool)
-		t.pool.refill(t)
+		model := t.modelName()
+		if t.pool = successor(t.pool); t.pool != nil {
+			t.model = t.pool.modelIndex(model)
+		}
+		e.refill(t)
 		if t.state != ticketWaiting {
 			continue
 		}
@@ -282,10 +304,11 @@ func (e *Engine) putUp(d *takenDown, classOf []uint8) {
 				continue
 			}
 			if model, ok := p.model(pl.Model); ok && e.place(t, p, &pl.Target, model) && pl.skipped {
-				e.skip(t.places[len(t.places)-1])
+				e.skip(t.places()[len(t.places())-1])
 			}
 		}
-		if len(t.places) == 0 {
+		t.settleDown()
+		if len(t.places()) == 0 {
 			e.emit(Event{Kind: Refused, Reason: NoTarget, Key: t.key, Lease: t.lease, RetryAfter: -1})
 			e.dismiss(t)
 		}

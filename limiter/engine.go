@@ -57,12 +57,15 @@ func New() *Engine {
 	}
 }
 
+// latest bounds log time (it is in the year 2116), so that times after it still fit.
+const latest = Time(1) << 62
+
 // Apply changes the state by one command at the log's time and appends what happened
 // to events, which it returns. A now before that of an earlier command counts as that:
 // log time never runs backwards. Whatever the command holds, Apply does not fail; what
 // makes no sense is refused or changes nothing.
 func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
-	e.now = max(e.now, now)
+	e.now = max(e.now, min(now, latest))
 	e.events = events
 	from := len(events)
 	e.runTimers()

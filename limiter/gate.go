@@ -58,8 +58,9 @@ func (g *gate) concerns(charges []Charge) bool {
 	return false
 }
 
-// fitsAt gives the time from which the gate lets a call through.
-func (g *gate) fitsAt() Time { return max(g.opens, g.clear) }
+// fitsAt gives the time from which the gate lets a call through: once what went before has
+// been let through at the ramp's rate, and after the ramp in any case.
+func (g *gate) fitsAt() Time { return min(max(g.opens, g.clear), g.opens.Add(rampLength)) }
 
 // pass books work that was let through during the ramp.
 func (g *gate) pass(now Time, work int64) {

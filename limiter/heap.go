@@ -96,15 +96,16 @@ type timerHeap struct{ timers []timer }
 
 type timer struct {
 	at     Time
-	seq    uint64 // of the ticket: the order among equals
-	ticket *ticket
+	ticket *ticket // earlier ones go first among equals
 }
 
-func (t timer) before(o timer) bool { return t.at < o.at || t.at == o.at && t.seq < o.seq }
+func (t timer) before(o timer) bool {
+	return t.at < o.at || t.at == o.at && t.ticket.seq < o.ticket.seq
+}
 
 // set gives a ticket its timer, or moves it.
 func (h *timerHeap) set(t *ticket, at Time) {
-	e := timer{at, t.seq, t}
+	e := timer{at, t}
 	if t.timer < 0 {
 		h.timers = append(h.timers, e)
 		h.up(len(h.timers)-1, e)

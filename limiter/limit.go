@@ -190,7 +190,7 @@ func (l *limit) enter(granted, now Time, amount int64) (number uint32) {
 		if granted == now {
 			return l.window.add(now, amount, l.span)
 		}
-		return l.window.addAt(granted, now, amount, l.span)
+		return l.window.addAt(granted, now, now.Add(-l.hold), amount, l.span)
 	case TokenBucket:
 		l.bucket.charge(now, l.cost(amount))
 	case Calendar:
@@ -206,7 +206,7 @@ func (l *limit) enter(granted, now Time, amount int64) (number uint32) {
 func (l *limit) produce(since, now Time, amount int64, class uint8) (number uint32) {
 	l.meter.add(now, l.meterSpan(), class, amount)
 	if l.Shape == SlidingWindow {
-		return l.window.addOver(since, now, amount, l.span)
+		return l.window.addOver(since, now, now.Add(-l.hold), amount, l.span)
 	}
 	return l.enter(now, now, amount)
 }
@@ -247,19 +247,18 @@ func (l *limit) refund(now Time, h *hold, granted Time, amount int64, class uint
 		if cost := mulDiv(amount, int64(l.Window), l.effective); unsent {
 			l.bucket.undo(granted, now, cost)
 		} else {
-			l.bucket.credits.add(now, cost, l.Jitter/8)
-			freed = false // not before the delay has passed
+			l.bucket.credits.add(now, cost, l.Jitter/8) // those who wait must know when it is due
 		}
 	case Calendar:
-		freed = l.calendar.refund(h.number, granted, amount, l.Jitter)
+		freed = l.refundPeriod(h.number, granted, amount)
 	case Stock:
 		l.stock = max(0, l.stock-amount)
 		freed = true
 	}
-	if freed || l.Shape == TokenBucket {
-		l.meter.sub(class, amount)
+	if freed {
+		l.meter.sub(now, l.meterSpan(), class, amount)
 	}
-	if l.pace > 0 {
+	if l.pace > 0 && freed { // what has expired was paced out long ago
 		l.pacer.refund(l.paceCost(amount))
 	}
 	return freed
@@ -285,7 +284,8 @@ func (l *limit) waitBound(now Time, need int64, class uint8, paced bool) time.Du
 		}
 		at = max(at, now).Add(time.Duration(rounds) * l.hold)
 		if paced && l.pace > 0 {
-			at = max(at, l.pacer.fitsAt(l.paceCost(max(0, need-l.refundable)), 0, l.paceBurst))
+			back := Time(l.paceCost(l.refundable + l.outstanding()))
+			at = max(at, l.pacer.fitsAt(l.paceCost(need), 0, l.paceBurst)-back)
 		}
 	case TokenBucket:
 		cost := l.cost(need)

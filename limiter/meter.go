@@ -50,10 +50,11 @@ func (m *meter) add(now Time, window time.Duration, class uint8, amount int64) {
 }
 
 // sub takes back in the newest slot; a sum is right again a window later.
-func (m *meter) sub(class uint8, amount int64) {
+func (m *meter) sub(now Time, window time.Duration, class uint8, amount int64) {
 	if m.slots == nil {
 		return
 	}
+	m.turn(now, window)
 	m.slots[int(m.slot%meterSlots)*len(m.sums)+int(class)] -= amount
 	m.sums[class] -= amount
 }

@@ -21,7 +21,8 @@ type model struct {
 	projectIDs uint64
 	tickets    []*mTicket // in the order of arrival
 	events     []Event
-	retry      time.Duration // what the engine told as RetryAfter: a bound, judged elsewhere
+	retry      time.Duration // what the engine told as RetryAfter: a bound, not a decision
+	fault      error         // it was none
 }
 
 // An mLimit is a limit with a record of every charge.
@@ -39,12 +40,15 @@ type mLimit struct {
 	asOf      Time
 	credits   []*mGroup // of a bucket: refunds under way, in ns
 	pacedOut  Time
+	periods   [][2]Time // those found before
 }
 
 type mCharge struct {
 	at     Time
 	amount int64
 	edge   int64 // calendar: what of it counts in the next period as well
+	begins Time  // calendar: of the period that it was charged in
+	sum    bool  // calendar: it stands for all that was charged by other periods
 	group  *mGroup
 }
 
@@ -181,8 +185,8 @@ func (l *mLimit) held(at Time) (sum int64) {
 		}
 		return max(0, missing)
 	case Calendar:
-		begins, ends := mPeriod(at, l.Period, l.Zone)
-		before, _ := mPeriod(begins-1, l.Period, l.Zone)
+		begins, ends := l.period(at)
+		before, _ := l.period(begins - 1)
 		next := int64(0)
 		for _, c := range l.charges {
 			switch {
@@ -237,11 +241,16 @@ func (m *model) outstanding(l *mLimit, mean, variance int64) int64 {
 			}
 		}
 	}
+	return sum + m.pooled(mean, variance)
+}
+
+// pooled is what calls of these moments are expected to produce at most.
+func (m *model) pooled(mean, variance int64) int64 {
 	root := int64(0)
 	for root*root < variance {
 		root++
 	}
-	return sum + mean + 3*root
+	return mean + sigmas*root
 }
 
 // fill is by how much a charge fills a limit.
@@ -275,7 +284,7 @@ func (m *model) fits(l *mLimit, cost, room int64) Time {
 		}
 		return at
 	case Calendar:
-		if _, ends := mPeriod(m.now, l.Period, l.Zone); cost+others <= room {
+		if _, ends := l.period(m.now); cost+others <= room {
 			return ends
 		}
 	}
@@ -285,7 +294,8 @@ func (m *model) fits(l *mLimit, cost, room int64) Time {
 // paceFits gives the time from which the pacer lets an amount through, and what is kept
 // for others with it.
 func (m *model) paceFits(l *mLimit, amount, kept int64) Time {
-	burst := m.paceCost(l, max(1, l.effective/50))
+	span := int64(l.Window + l.Jitter + l.span()/2)
+	burst := max(span/30, min(span/5, int64(2*time.Second)))
 	cost := m.paceCost(l, amount)
 	if kept == 0 {
 		burst = max(burst, cost)
@@ -304,63 +314,52 @@ func (m *model) charge(l *mLimit, granted Time, amount int64) *mCharge {
 	c := &mCharge{at: m.now, amount: amount}
 	switch l.Shape {
 	case SlidingWindow:
-		c.group = l.group(granted)
+		if granted.Add(l.hold()) < m.now {
+			return c // not held any more
+		}
+		c.group = l.group(granted, m.now)
 	case TokenBucket:
 		l.missing, l.asOf = l.missingAt(m.now)+m.cost(l, amount), m.now
 	case Calendar:
-		if _, ends := mPeriod(m.now, l.Period, l.Zone); m.now.Add(l.Jitter) >= ends {
+		var ends Time
+		if c.begins, ends = l.period(m.now); m.now.Add(l.Jitter) >= ends {
 			c.edge = amount
 		}
 	}
-	l.charges = append(l.charges, c)
+	if l.Shape == SlidingWindow || l.Shape == Calendar {
+		l.charges = append(l.charges, c)
+	}
 	return c
 }
 
-// group finds what a charge is counted with: what came less than a span before, and what
-// came later, if it was granted before that.
-func (l *mLimit) group(granted Time) *mGroup {
-	for _, g := range l.groups {
-		if g.last >= granted && g != l.groups[len(l.groups)-1] || g.last > granted {
-			return g
+// produce enters what a call has produced since a time, evenly: part by part.
+func (m *model) produce(l *mLimit, since Time, amount int64) *mCharge {
+	life := int64(m.now - since)
+	if l.Shape == SlidingWindow && life >= int64(l.span()) {
+		for k := int64(1); k < spreadParts; k++ {
+			part := amount / (spreadParts + 1 - k)
+			amount -= part
+			m.charge(l, since+Time(m.share(life, k, spreadParts, false)), part)
 		}
 	}
-	if n := len(l.groups); n > 0 && (l.groups[n-1].last == granted || granted.Sub(l.groups[n-1].first) < l.span()) {
-		if g := l.groups[n-1]; granted.Sub(g.first) < l.span() || g.last > granted {
-			g.last = max(g.last, granted)
-			return g
+	return m.charge(l, m.now, amount)
+}
+
+// group finds what a charge is counted with: what began less than a span before; and of
+// what was granted earlier, the first that is held as long.
+func (l *mLimit) group(granted, now Time) *mGroup {
+	if granted < now {
+		for _, g := range l.groups {
+			if g.last >= granted {
+				return g
+			}
 		}
+	}
+	if n := len(l.groups); n > 0 && granted.Sub(l.groups[n-1].first) < l.span() {
+		l.groups[n-1].last = max(l.groups[n-1].last, granted)
+		return l.groups[n-1]
 	}
 	g := &mGroup{first: granted, last: granted}
 	l.groups = append(l.groups, g)
 	return g
-}
-
-// mPeriod finds the local day, week or month that holds a time by trying every hour's
-// quarter that may begin one.
-func mPeriod(t Time, p Period, zone []ZoneOffset) (begins, ends Time) {
-	offset := func(t Time) Time {
-		o := Time(0)
-		for i, z := range zone {
-			if i == 0 || z.From <= t {
-				o = Time(z.Seconds) * 1e9
-			}
-		}
-		return o
-	}
-	starts := func(t Time) bool {
-		local := time.Unix(0, int64(t+offset(t))).UTC()
-		h, mi, s := local.Clock()
-		if h != 0 || mi != 0 || s != 0 || local.Nanosecond() != 0 {
-			return false
-		}
-		return p == Day || p == Week && local.Weekday() == time.Monday || p == Month && local.Day() == 1
-	}
-	const quarter = Time(15 * time.Minute)
-	for begins = t / quarter * quarter; !starts(begins); {
-		begins -= quarter
-	}
-	for ends = t/quarter*quarter + quarter; !starts(ends); {
-		ends += quarter
-	}
-	return begins, ends
 }

@@ -31,8 +31,14 @@ func (e *Engine) project(name string) (*project, Reason) {
 			return nil, UnknownProject
 		}
 		for o := e.oldest; len(e.projects) >= e.maxProjects; o = e.oldest {
-			if o == nil || !e.forgettable(o) {
+			if o == nil || o.lastUsed.Add(time.Duration(e.longestHold)) >= e.now {
 				return nil, TooManyProjects
+			}
+			if o.tickets > 0 { // in use, though it has asked for nothing of late
+				o.lastUsed = e.now
+				e.listRemove(o)
+				e.listAppend(o)
+				continue
 			}
 			e.forgetProject(o)
 		}
@@ -59,11 +65,7 @@ func (e *Engine) newProject(name string, rules *projectRules, dynamic bool) *pro
 	return pr
 }
 
-// forgettable says that nothing of a project matters any more.
-func (e *Engine) forgettable(pr *project) bool {
-	return pr.dynamic && pr.tickets == 0 && pr.lastUsed.Add(time.Duration(e.longestHold)) < e.now
-}
-
+// forgetProject ends a project of which nothing is held any more.
 func (e *Engine) forgetProject(pr *project) {
 	for _, f := range pr.flows {
 		if f != nil { // idle: it has no tickets
@@ -73,7 +75,7 @@ func (e *Engine) forgetProject(pr *project) {
 		}
 	}
 	for _, l := range pr.limits {
-		e.dropLimit(l)
+		e.freeLimit(l)
 	}
 	e.listRemove(pr)
 	delete(e.projects, pr.name)
@@ -126,9 +128,28 @@ func (e *Engine) newLimit(r *rule, s Scope, owner string) *limit {
 	return l
 }
 
-// dropLimit ends a limit; leases that point to it settle without it.
-func (e *Engine) dropLimit(l *limit) {
+// dropLimit ends a limit; leases that name it settle without it. Its id is free once none
+// does (sweepLimits).
+func (e *Engine) dropLimit(l *limit) { l.dead = true }
+
+// freeLimit ends a limit that no lease names.
+func (e *Engine) freeLimit(l *limit) {
 	l.dead = true
 	e.table[l.id] = nil
 	e.freeIDs = append(e.freeIDs, l.id)
+}
+
+// sweepLimits frees the ended limits that none of the tickets names.
+func (e *Engine) sweepLimits(tickets []*ticket) {
+	named := make([]bool, len(e.table))
+	for _, t := range tickets {
+		for i := range t.holds {
+			named[t.holds[i].limit] = true
+		}
+	}
+	for id, l := range e.table {
+		if l != nil && l.dead && !named[id] {
+			e.freeLimit(l)
+		}
+	}
 }

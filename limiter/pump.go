@@ -6,6 +6,7 @@ const mostStopped = 2
 // A stop says why a call can't go now.
 type stop struct {
 	at      Time // when it may fit; Never: when something is released
+	ownAt   Time // the same of its own project's limits alone
 	own     bool // stopped by a limit of its own project
 	gated   bool
 	blocked bool // the gate is one that waiting does not cure
@@ -120,7 +121,7 @@ func (e *Engine) serve(p *pool, l *lane) (granted bool) {
 		}
 		l.stop = e.judge(p, pl)
 		if l.stop.own {
-			p.park(f, l.stop.at)
+			p.park(f, l.stop.ownAt)
 			continue
 		}
 		if !l.stop.stops() && len(e.stopped) > 0 {
@@ -139,12 +140,12 @@ func (e *Engine) serve(p *pool, l *lane) (granted bool) {
 // gather lists the limits that a call touches in e.touches.
 func (e *Engine) gather(p *pool, pr *project, charges []Charge, variance int64) []touch {
 	e.touches = e.touches[:0]
-	e.gatherFrom(pr.limits, charges, ToOwner, 0)
+	e.gatherFrom(pr.limits, charges, ToOwner, variance)
 	for i := range e.touches {
 		e.touches[i].own = true
 	}
 	e.gatherFrom(p.limits, charges, ToPool, variance)
-	e.gatherFrom(e.limits, charges, ToOwner, 0)
+	e.gatherFrom(e.limits, charges, ToOwner, variance)
 	return e.touches
 }
 
@@ -180,7 +181,9 @@ func (e *Engine) judge(p *pool, pl *place) (s stop) {
 	for _, t := range e.gather(p, pl.ticket.project, pl.charges, pl.variance) {
 		if at := t.limit.admitsAt(e.now, t.amount, class, paced); at > e.now {
 			s.name(t.limit, at)
-			s.own = s.own || t.own
+			if t.own {
+				s.own, s.ownAt = true, max(s.ownAt, at)
+			}
 		}
 	}
 	return s
@@ -283,8 +286,16 @@ func (e *Engine) grant(pl *place) {
 	t, f := pl.ticket, pl.flow
 	p := f.pool
 	lane := &p.lanes[f.class]
+	known := len(e.leases)
+	if e.leases[t.lease] = t; len(e.leases) == known {
+		e.refuseName(t)
+		return
+	}
 
-	t.granted, t.pool, t.model, t.work, t.rank = e.now, p, pl.model, pl.work, pl.rank
+	t.granted, t.pool, t.model, t.work, t.rank = e.now, p, p.modelIndex(pl.model), pl.work, pl.rank
+	if n := len(e.touches); cap(t.holds) < n {
+		t.holds = make([]packedHold, 0, n)
+	}
 	for _, c := range e.touches {
 		h := hold{limit: c.limit, amount: c.charge.Amount, flags: c.charge.Flags}
 		if h.flags&OnCompletion != 0 && c.limit.Shape != Stock {
@@ -295,7 +306,7 @@ func (e *Engine) grant(pl *place) {
 				c.limit.refundable += h.amount
 			}
 		}
-		t.holds = append(t.holds, h)
+		t.keep(&h)
 	}
 	for i := range p.gates {
 		if p.gates[i].concerns(pl.charges) {
@@ -317,11 +328,23 @@ func (e *Engine) grant(pl *place) {
 
 	t.state, t.away = ticketOpen, false
 	t.until = e.now.Add(t.ttl)
-	e.leases[t.lease] = t
 	e.timers.set(t, t.until)
 	waited := e.now.Sub(t.arrived)
 	e.emit(Event{
-		Kind: Granted, Key: t.key, Lease: t.lease, Pool: p.Name, Model: t.model,
+		Kind: Granted, Key: t.key, Lease: t.lease, Pool: p.Name, Model: t.modelName(),
 		Waited: waited, StartWithin: waited + p.StartWithin, Left: t.ttl,
 	})
+}
+
+// refuseName refuses a waiter whose lease was to have the name of another: a mistake of the
+// sender. The name stays with the other.
+func (e *Engine) refuseName(t *ticket) {
+	for _, o := range e.timers.timers {
+		if o := o.ticket; o != t && o.lease == t.lease && o.state != ticketWaiting {
+			e.leases[t.lease] = o
+			break
+		}
+	}
+	e.emit(Event{Kind: Refused, Reason: NoTarget, Key: t.key, Lease: t.lease, RetryAfter: -1})
+	e.dismiss(t)
 }

@@ -49,7 +49,7 @@ type flow struct {
 	first   *place
 	last    *place
 	count   int     // places
-	ahead   []int64 // by limit of the pool: what its places charge in all
+	ahead   []int64 // by limit of the pool: what its places charge that stand here only, and whose callers are there
 }
 
 type flowState uint8
@@ -67,6 +67,7 @@ type place struct {
 	flow       *flow
 	prev, next *place
 	skipped    bool // its turn came while its caller was away; not in the list
+	only       bool // no other pool may serve the waiter
 	rank       uint8
 	model      string
 	work       int64
@@ -215,10 +216,13 @@ func (p *pool) moveTag(f *flow, by int64) {
 	}
 }
 
-// enqueue puts a place at the end of its flow, and the flow where the pump finds it.
+// enqueue puts a place at the end of its flow, and the flow where the pump finds it. A
+// parked one stays parked: its head is the same.
 func (f *flow) enqueue(pl *place) {
 	f.append(pl)
-	f.pool.ready(f)
+	if f.state != flowParked {
+		f.pool.ready(f)
+	}
 }
 
 func (f *flow) append(pl *place) {
@@ -234,7 +238,6 @@ func (f *flow) append(pl *place) {
 	l.waiting++
 	l.work += pl.work
 	f.pool.waiting++
-	f.addAhead(pl, 1)
 }
 
 // unlink takes a place out of the list, but not out of the counts.
@@ -258,7 +261,7 @@ func (f *flow) relink(pl *place) {
 	pl.skipped = false
 	after := (*place)(nil)
 	next := f.first
-	for next != nil && next.ticket.seq < pl.ticket.seq {
+	for next != nil && next.ticket.seq <= pl.ticket.seq {
 		after, next = next, next.next
 	}
 	pl.prev, pl.next = after, next
@@ -272,12 +275,15 @@ func (f *flow) relink(pl *place) {
 	} else {
 		next.prev = pl
 	}
-	f.pool.ready(f)
-	f.reorder()
+	if after == nil {
+		f.pool.ready(f)
+		f.reorder()
+	}
 }
 
 // leave takes a place out of the queue for good.
 func (f *flow) leave(pl *place) {
+	wasHead := f.first == pl
 	if !pl.skipped {
 		f.unlink(pl)
 	}
@@ -286,11 +292,25 @@ func (f *flow) leave(pl *place) {
 	l.waiting--
 	l.work -= pl.work
 	f.pool.waiting--
-	f.addAhead(pl, -1)
+	if pl.only && !pl.ticket.away {
+		f.addAhead(pl, -1)
+	}
 	if f.first == nil {
 		f.pool.rest(f) // f may be dropped: not to be used from here on
-	} else if f.state == flowParked {
+	} else if wasHead && f.state == flowParked {
 		f.pool.ready(f) // another head, with other needs
+	}
+}
+
+// settleDown is told when a waiter stands in all queues that it may stand in. What has no
+// other way surely charges the limits of this pool before those behind it.
+func (t *ticket) settleDown() {
+	if places := t.places(); len(places) == 1 {
+		pl := places[0]
+		pl.only = true
+		if !t.away {
+			pl.flow.addAhead(pl, 1)
+		}
 	}
 }
 

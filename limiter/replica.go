@@ -49,7 +49,7 @@ func (e *Engine) restoreLease(s *LeaseState) {
 	}
 	t := e.newTicket()
 	t.key, t.lease, t.class, t.project, t.pool = s.Key, s.Lease, class, pr, p
-	t.model, _ = p.model(s.Model)
+	t.model = p.modelIndex(s.Model)
 	t.shared = true // nobody may take back what was answered elsewhere
 	t.granted = e.now - Time(min(max(s.Age, 0), time.Duration(e.now)))
 	t.arrived = t.granted
@@ -65,17 +65,14 @@ func (e *Engine) restoreLease(s *LeaseState) {
 		case l.Shape == Stock && (s.Settled || s.Left <= 0):
 			h.done = true
 		case h.flags&OnCompletion != 0 && l.Shape != Stock && !s.Settled:
-			l.reserve(e.now, h.amount, p.moments(t.model).Variance, h.flags&Pooled != 0)
+			l.reserve(e.now, h.amount, t.moments().Variance, h.flags&Pooled != 0)
 		default:
 			h.number = l.enter(t.granted, e.now, h.amount)
 			if h.flags&Refundable != 0 && !s.Settled && l.Shape != Stock {
 				l.refundable += h.amount
 			}
 		}
-		if s.Settled {
-			h.seen = h.amount
-		}
-		t.holds = append(t.holds, h)
+		t.keep(&h)
 	}
 	e.leases[t.lease] = t
 	if e.keys[t.key] == nil && !s.Settled {

@@ -20,6 +20,9 @@ type reservoir struct {
 // sigmas is how many standard deviations are kept free.
 const sigmas = 1
 
+// maxVariance is that of a deviation of a million tokens.
+const maxVariance = int64(1) << 40
+
 func (r *reservoir) add(mean, variance int64) {
 	r.mean = max(0, r.mean+mean)
 	r.variance = min(max(0, r.variance+variance), maxSpan)
@@ -34,17 +37,23 @@ func (r *reservoir) sum(mean, variance int64) int64 {
 // extra is by how much another call raises the reserve.
 func (r *reservoir) extra(mean, variance int64) int64 { return r.sum(mean, variance) - r.reserve }
 
-// moments gives those of one of the pool's models.
-func (p *pool) moments(model string) Moments {
-	if p == nil {
+// moments gives those of a lease's model.
+func (t *ticket) moments() Moments {
+	if t.pool == nil {
 		return Moments{}
 	}
-	for i := range min(len(p.Outputs), len(p.Models)) {
-		if p.Models[i] == model {
-			return p.Outputs[i]
-		}
+	return t.pool.momentsAt(int(t.model))
+}
+
+// moments gives those of one of the pool's models.
+func (p *pool) moments(model string) Moments { return p.momentsAt(int(p.modelIndex(model))) }
+
+func (p *pool) momentsAt(model int) Moments {
+	if model >= min(len(p.Outputs), len(p.Models)) {
+		return Moments{}
 	}
-	return Moments{}
+	m := p.Outputs[model]
+	return Moments{min(max(m.Mean, 0), maxAmount), min(max(m.Variance, 0), maxVariance)}
 }
 
 // expect replaces the caps of pooled charges by what the model's output is expected to
@@ -77,13 +86,13 @@ func (pl *place) pooled() bool {
 }
 
 // refill sums what a running call may still produce into the reservoirs.
-func (p *pool) refill(t *ticket) {
+func (e *Engine) refill(t *ticket) {
 	if t.state != ticketOpen {
 		return
 	}
-	variance := p.moments(t.model).Variance
+	variance := t.moments().Variance
 	for i := range t.holds {
-		if h := &t.holds[i]; h.flags&Pooled != 0 && !h.limit.dead {
+		if h := e.unpack(t, i); h.flags&Pooled != 0 && h.limit.Shape != Stock && !h.limit.dead {
 			h.limit.pool.add(h.amount-min(h.seen, h.amount), variance)
 		}
 	}

@@ -9,7 +9,7 @@ func (e *Engine) release(c *Release) {
 		return
 	}
 	late := t.state != ticketOpen
-	ev := Event{Kind: Settled, Late: late, Key: t.key, Lease: t.lease, Pool: t.poolName(), Model: t.model}
+	ev := Event{Kind: Settled, Late: late, Key: t.key, Lease: t.lease, Pool: t.poolName(), Model: t.modelName()}
 	if t.state != ticketSettled {
 		ev.Refunds, ev.Debts = e.settle(t, c.Outcome, c.Actual)
 	}
@@ -27,7 +27,9 @@ func (e *Engine) report(c *Report) {
 			ev.Kind = NotFound
 		case t.state == ticketOpen:
 			for i := range t.holds {
-				e.see(t, &t.holds[i], c.Actual)
+				h := e.unpack(t, i)
+				e.see(t, &h, c.Actual)
+				t.pack(i, &h)
 			}
 		}
 	}
@@ -46,6 +48,7 @@ func (e *Engine) see(t *ticket, h *hold, actual []Charge) {
 		l.unreserve(min(used, h.amount)-min(h.seen, h.amount), 0, h.flags&Pooled != 0)
 		h.number = l.produce(h.since(t, e.now), e.now, used-h.seen, t.class)
 		e.paceExcess(l, used-max(h.amount, h.seen))
+		e.freed(l, t.project)
 	} else if debt := used - max(h.amount, h.seen); debt > 0 {
 		l.charge(e.now, debt, t.class)
 	}
@@ -87,8 +90,9 @@ func (h *hold) find(actual []Charge) (amount int64, known bool) {
 // whatever room there is. It happens once a lease.
 func (e *Engine) settle(t *ticket, o Outcome, actual []Charge) (refunds, debts uint8) {
 	expired := t.state == ticketExpired
+	var work worked
 	for i := range t.holds {
-		h := &t.holds[i]
+		h := e.unpack(t, i)
 		if h.limit.dead {
 			continue
 		}
@@ -96,16 +100,20 @@ func (e *Engine) settle(t *ticket, o Outcome, actual []Charge) (refunds, debts u
 		var freed bool
 		was := max(h.amount, h.seen)
 		if h.limit.Shape == Stock {
-			freed = e.freeStock(t, h)
+			freed = e.freeStock(t, &h)
 			was = h.amount
 		} else {
 			used := h.final(o, actual)
 			if h.flags&OnCompletion != 0 && !expired {
-				freed = e.settleReserved(t, h, used)
+				freed = e.settleReserved(t, &h, used, h.since(t, e.now))
 			} else {
-				freed = e.settleCharged(t, h, o, used)
+				freed = e.settleCharged(t, &h, o, used)
 			}
-			h.seen, h.amount = used, used
+			h.seen, h.amount = 0, used // nothing is reported any more
+		}
+		t.pack(i, &h)
+		if h.limit.scope == ScopePool {
+			work.add(h.limit.rule, h.amount)
 		}
 		switch {
 		case h.amount < was:
@@ -117,7 +125,7 @@ func (e *Engine) settle(t *ticket, o Outcome, actual []Charge) (refunds, debts u
 			e.freed(h.limit, t.project)
 		}
 	}
-	e.settleWork(t)
+	e.settleWork(t, work.total())
 	t.state = ticketSettled
 	e.timers.set(t, e.now.Add(settledKept))
 	return refunds, debts
@@ -128,7 +136,7 @@ func (h *hold) final(o Outcome, actual []Charge) int64 {
 	used, known := h.find(actual)
 	switch {
 	case o == Unsent:
-		return 0
+		return h.seen // what was reported was sent after all
 	case o == Unknown || !known:
 		return max(h.amount, h.seen, used)
 	case h.flags&(Refundable|OnCompletion) == 0:
@@ -137,21 +145,18 @@ func (h *hold) final(o Outcome, actual []Charge) int64 {
 	return max(used, h.seen)
 }
 
-// settleReserved turns a reservation into what was produced.
-func (e *Engine) settleReserved(t *ticket, h *hold, used int64) (freed bool) {
+// settleReserved turns a reservation into what was produced since a time.
+func (e *Engine) settleReserved(t *ticket, h *hold, used int64, since Time) (freed bool) {
 	l := h.limit
-	l.unreserve(h.amount-min(h.seen, h.amount), t.pool.moments(t.model).Variance, h.flags&Pooled != 0)
+	l.unreserve(h.amount-min(h.seen, h.amount), t.moments().Variance, h.flags&Pooled != 0)
 	if used > h.seen {
-		h.number = l.produce(h.since(t, e.now), e.now, used-h.seen, t.class)
+		h.number = l.produce(since, e.now, used-h.seen, t.class)
 	}
 	e.paceExcess(l, used-max(h.amount, h.seen))
-	if used >= h.amount {
-		return false
-	}
-	if l.pace > 0 {
+	if used < h.amount && l.pace > 0 {
 		l.pacer.refund(l.paceCost(h.amount - used))
 	}
-	return true
+	return true // if only because a reservation has no end and what was produced has one
 }
 
 // settleCharged corrects what is in the ledger already.
@@ -180,28 +185,15 @@ func (e *Engine) freeStock(t *ticket, h *hold) bool {
 
 // settleWork corrects the project's place among the others of its class: it pays for
 // what it used, not for what it asked for.
-func (e *Engine) settleWork(t *ticket) {
+func (e *Engine) settleWork(t *ticket, used int64) {
 	p := t.pool
 	if p == nil {
 		return
 	}
-	var rate, other int64
-	for i := range t.holds {
-		h := &t.holds[i]
-		if h.limit.dead || h.limit.scope != ScopePool {
-			continue
-		}
-		if w := h.limit.work(h.amount); h.limit.Shape == SlidingWindow || h.limit.Shape == TokenBucket {
-			rate = max(rate, w)
-		} else {
-			other = max(other, w)
-		}
-	}
-	if rate == 0 {
-		rate = other
-	}
-	delta := rate - t.work
+	delta := used - t.work
 	by := mulDiv(max(delta, -delta), virtualScale, t.project.weight)
+	ready := &p.lanes[t.class].ready
+	top := ready.top()
 	f := t.project.flows[p.flowIndex(t.class)]
 	switch {
 	case f != nil && delta < 0:
@@ -213,31 +205,36 @@ func (e *Engine) settleWork(t *ticket) {
 		f.tag = min(maxSpan, p.lanes[t.class].served+by)
 		p.rest(f)
 	}
+	if ready.top() != top {
+		e.touch(p) // another head may fit where this one did not
+	}
 }
 
 // expire ends a lease whose TTL has passed. The call may still run: its tokens count as
 // used, and a late release may settle them; its stocks are free.
 func (e *Engine) expire(t *ticket) {
 	for i := range t.holds {
-		h := &t.holds[i]
+		h := e.unpack(t, i)
 		if h.limit.dead {
 			continue
 		}
 		h.limit.advance(e.now)
 		switch {
 		case h.limit.Shape == Stock:
-			if e.freeStock(t, h) {
+			if e.freeStock(t, &h) {
 				e.freed(h.limit, t.project)
 			}
 		case h.flags&OnCompletion != 0:
-			if e.settleReserved(t, h, max(h.amount, h.seen)) {
+			// It may be produced yet, so all of it is held from now.
+			if e.settleReserved(t, &h, max(h.amount, h.seen), e.now) {
 				e.freed(h.limit, t.project)
 			}
 		case h.flags&Refundable != 0:
 			h.limit.refundable = max(0, h.limit.refundable-h.amount)
 		}
+		t.pack(i, &h)
 	}
-	e.emit(Event{Kind: Expired, Key: t.key, Lease: t.lease, Pool: t.poolName(), Model: t.model})
+	e.emit(Event{Kind: Expired, Key: t.key, Lease: t.lease, Pool: t.poolName(), Model: t.modelName()})
 	t.state = ticketExpired
 	e.timers.set(t, e.now.Add(unsettledKept))
 }

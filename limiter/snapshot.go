@@ -165,8 +165,8 @@ func (w *writer) ticket(e *Engine, t *ticket, refs map[*limit]uint64) {
 	w.time(t.until)
 	w.span(t.ttl)
 	w.time(e.timers.timers[t.timer].at)
-	w.uint(uint64(len(t.places)))
-	for _, pl := range t.places {
+	w.uint(uint64(len(t.places())))
+	for _, pl := range t.places() {
 		w.uint(uint64(pl.flow.pool.index))
 		w.bool(pl.skipped)
 		w.b = append(w.b, pl.rank)
@@ -175,17 +175,17 @@ func (w *writer) ticket(e *Engine, t *ticket, refs map[*limit]uint64) {
 	}
 	w.time(t.granted)
 	w.string(t.poolName())
-	w.string(t.model)
+	w.string(t.modelName())
 	w.int(t.work)
 	n := uint64(0)
 	for i := range t.holds {
-		if !t.holds[i].limit.dead {
+		if !e.table[t.holds[i].limit].dead {
 			n++
 		}
 	}
 	w.uint(n)
 	for i := range t.holds {
-		if h := &t.holds[i]; !h.limit.dead {
+		if h := e.unpack(t, i); !h.limit.dead {
 			w.uint(refs[h.limit])
 			w.int(h.amount)
 			w.int(h.seen)
@@ -274,7 +274,7 @@ func (r *reader) window(o *window) {
 			o.grow()
 		}
 		o.count++
-		en := entry{r.time(), r.time(), r.amount()}
+		en := entry{r.time(), r.time(), max(0, r.int())}
 		*o.at(o.head + o.count - 1) = en
 		o.total += en.amount
 	}
@@ -341,16 +341,21 @@ func (r *reader) ticket(e *Engine, limits []*limit) {
 	for n := r.length(5); n > 0; n-- {
 		r.place(e, t)
 	}
+	t.settleDown()
 	t.granted = r.time()
 	t.pool = e.poolNames[r.string()]
-	t.model, t.work = r.string(), r.int()
+	model := r.string()
+	if t.pool != nil {
+		t.model = t.pool.modelIndex(model)
+	}
+	t.work = r.int()
 	for n := r.length(6); n > 0; n-- {
 		i := r.uint()
 		if i == 0 || i > uint64(len(limits)) {
 			r.fail()
 			return
 		}
-		t.holds = append(t.holds, hold{limits[i-1], r.amount(), r.amount(), uint32(r.uint()), ChargeFlags(r.byte()), r.bool()})
+		t.keep(&hold{limits[i-1], r.amount(), r.amount(), uint32(r.uint()), ChargeFlags(r.byte() &^ markDone), r.bool()})
 	}
 	if r.bad {
 		return
@@ -387,7 +392,7 @@ func (r *reader) place(e *Engine, t *ticket) {
 		f.unlink(pl)
 		pl.skipped = true
 	}
-	t.places = append(t.places, pl)
+	e.stand(t, pl)
 }
 
 // settleFlows puts the flows into the heaps of their states.

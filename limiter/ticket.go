@@ -27,25 +27,29 @@ type ticket struct {
 	seq     uint64  // order of arrival
 	state   ticketState
 	class   uint8
-	away    bool  // waiting: the caller is not there
-	shared  bool  // more than one process asked under the key
-	keyed   bool  // engine.keys points here
-	rank    uint8 // of the granted target
-	timer   int32 // position in the heap; < 0: none
+	away    bool   // waiting: the caller is not there
+	shared  bool   // more than one process asked under the key
+	keyed   bool   // engine.keys points here
+	rank    uint8  // of the granted target
+	model   uint16 // of the lease, among the pool's
+	timer   int32  // position in the heap; < 0: none
 	project *project
 	arrived Time // when the RPC arrived that is answered
 	until   Time // waiting: end of the patience; open: end of the TTL
 	ttl     time.Duration
 
-	places []*place // waiting: one a pool that may serve it
+	queued *queued // waiting: where it stands
 
 	// A lease.
 	granted Time
 	pool    *pool // nil when the configuration no longer has it
-	model   string
 	work    int64
-	holds   []hold
+	holds   []packedHold
+	seen    *[]int64 // by hold, what was reported; nil: nothing was
 }
+
+// A queued ticket stands at one place in each pool that may serve it.
+type queued struct{ places []*place }
 
 // A hold is what a lease has in one limit.
 type hold struct {
@@ -54,13 +58,82 @@ type hold struct {
 	seen   int64  // used so far; on completion, what of it is in the window
 	number uint32 // of the entry that holds it
 	flags  ChargeFlags
-	done   bool // a stock that was freed, a reservation that ended
+	done   bool // a stock that was freed
+}
+
+// A packedHold is how a lease keeps a hold: every replica keeps several for each lease of
+// the last minutes.
+type packedHold struct {
+	amount int64
+	limit  LimitID // stays that limit's until no lease names it
+	mark   uint32  // the entry's number, of which 24 bits suffice, done, and the flags
+}
+
+const (
+	markBits = 8
+	markDone = 1 << 7
+)
+
+// keep packs a hold at the end of a lease's.
+func (t *ticket) keep(h *hold) {
+	t.holds = append(t.holds, packedHold{})
+	t.pack(len(t.holds)-1, h)
+}
+
+// pack keeps a hold in its place.
+func (t *ticket) pack(i int, h *hold) {
+	p := packedHold{h.amount, h.limit.id, h.number<<markBits | uint32(h.flags) &^ markDone}
+	if h.done {
+		p.mark |= markDone
+	}
+	t.holds[i] = p
+	if h.seen == 0 && t.seen == nil {
+		return
+	}
+	if t.seen == nil {
+		t.seen = &[]int64{}
+	}
+	for len(*t.seen) < len(t.holds) {
+		*t.seen = append(*t.seen, 0)
+	}
+	(*t.seen)[i] = h.seen
+}
+
+// unpack gives a hold of a lease.
+func (e *Engine) unpack(t *ticket, i int) hold {
+	p := &t.holds[i]
+	l := e.table[p.limit]
+	h := hold{limit: l, amount: p.amount, flags: ChargeFlags(p.mark &^ markDone), done: p.mark&markDone != 0}
+	h.number = l.window.head + (p.mark>>markBits-l.window.head)&(1<<(32-markBits)-1)
+	if l.Shape == Calendar {
+		h.number = p.mark >> markBits
+	}
+	if t.seen != nil {
+		h.seen = (*t.seen)[i]
+	}
+	return h
+}
+
+// places lists where a waiter stands.
+func (t *ticket) places() []*place {
+	if t.queued == nil {
+		return nil
+	}
+	return t.queued.places
+}
+
+func (t *ticket) modelName() string {
+	if t.pool == nil || int(t.model) >= len(t.pool.Models) {
+		return ""
+	}
+	return t.pool.Models[t.model]
 }
 
 // free lists keep what was used once, so that the steady state allocates nothing.
 type pools struct {
 	tickets []*ticket
 	places  []*place
+	queued  []*queued
 }
 
 func (e *Engine) newTicket() *ticket {
@@ -72,8 +145,20 @@ func (e *Engine) newTicket() *ticket {
 	} else {
 		t = &ticket{}
 	}
-	*t = ticket{seq: e.seq, timer: -1, places: t.places[:0], holds: t.holds[:0]}
+	*t = ticket{seq: e.seq, timer: -1, holds: t.holds[:0]}
 	return t
+}
+
+// stand adds a place of a waiter.
+func (e *Engine) stand(t *ticket, pl *place) {
+	if t.queued == nil {
+		if n := len(e.free.queued); n > 0 {
+			t.queued, e.free.queued = e.free.queued[n-1], e.free.queued[:n-1]
+		} else {
+			t.queued = &queued{}
+		}
+	}
+	t.queued.places = append(t.queued.places, pl)
 }
 
 func (e *Engine) newPlace() *place {
@@ -88,7 +173,10 @@ func (e *Engine) newPlace() *place {
 
 // leaveQueues takes a waiter out of all pools.
 func (e *Engine) leaveQueues(t *ticket) {
-	for i, pl := range t.places {
+	if t.queued == nil {
+		return
+	}
+	for i, pl := range t.queued.places {
 		p := pl.flow.pool
 		wasHead := pl.flow.first == pl
 		pl.flow.leave(pl)
@@ -97,9 +185,11 @@ func (e *Engine) leaveQueues(t *ticket) {
 		}
 		pl.ticket, pl.flow = nil, nil
 		e.free.places = append(e.free.places, pl)
-		t.places[i] = nil
+		t.queued.places[i] = nil
 	}
-	t.places = t.places[:0]
+	t.queued.places = t.queued.places[:0]
+	e.free.queued = append(e.free.queued, t.queued)
+	t.queued = nil
 }
 
 // forget ends a ticket.
@@ -114,7 +204,6 @@ func (e *Engine) forget(t *ticket) {
 	e.timers.clear(t)
 	t.project.tickets--
 	t.state = ticketFree
-	t.pool, t.project = nil, nil
-	clear(t.holds)
+	t.pool, t.project, t.seen = nil, nil, nil
 	e.free.tickets = append(e.free.tickets, t)
 }

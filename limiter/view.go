@@ -21,7 +21,7 @@ type Limit struct {
 func (e *Engine) Limits(now Time) []Limit {
 	var all []Limit
 	for _, l := range e.table {
-		if l != nil {
+		if l != nil && !l.dead {
 			all = append(all, e.view(l, max(now, e.now)))
 		}
 	}
@@ -30,7 +30,7 @@ func (e *Engine) Limits(now Time) []Limit {
 
 // Limit tells of one limit; false if there is none by that id any more.
 func (e *Engine) Limit(id LimitID) (Limit, bool) {
-	if int(id) >= len(e.table) || e.table[id] == nil {
+	if int(id) >= len(e.table) || e.table[id] == nil || e.table[id].dead {
 		return Limit{}, false
 	}
 	return e.view(e.table[id], e.now), true
@@ -172,7 +172,7 @@ func (e *Engine) Lease(id LeaseID, charges []LeaseCharge) ([]LeaseCharge, bool) 
 		return charges, false
 	}
 	for i := range t.holds {
-		h := &t.holds[i]
+		h := e.unpack(t, i)
 		charges = append(charges, LeaseCharge{h.limit.id, h.limit.Name, h.limit.Metric, h.limit.scope, h.amount, h.seen})
 	}
 	return charges, true

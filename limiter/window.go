@@ -58,8 +58,11 @@ func (w *window) add(now Time, amount int64, span time.Duration) uint32 {
 }
 
 // addAt charges what was granted at an earlier time: it joins the first entry that is
-// held at least as long.
-func (w *window) addAt(granted, now Time, amount int64, span time.Duration) uint32 {
+// held at least as long. What was granted before oldest is not held any more.
+func (w *window) addAt(granted, now, oldest Time, amount int64, span time.Duration) uint32 {
+	if granted < oldest {
+		return w.head - 1
+	}
 	low, high := uint32(0), w.count
 	for low < high {
 		mid := (low + high) / 2
@@ -84,7 +87,7 @@ const spreadParts = 8
 // stretch of time. The provider lets go of it in the same order; entered whole at the
 // end, the early parts would be held for as long as the call ran and nobody could use
 // that room.
-func (w *window) addOver(granted, now Time, amount int64, span time.Duration) (number uint32) {
+func (w *window) addOver(granted, now, oldest Time, amount int64, span time.Duration) (number uint32) {
 	life := int64(now - granted)
 	if life < int64(span) {
 		return w.add(now, amount, span)
@@ -92,7 +95,7 @@ func (w *window) addOver(granted, now Time, amount int64, span time.Duration) (n
 	for k := int64(1); k < spreadParts; k++ {
 		part := amount / (spreadParts + 1 - k)
 		amount -= part
-		w.addAt(granted+Time(mulDiv(life, k, spreadParts)), now, part, span)
+		w.addAt(granted+Time(mulDiv(life, k, spreadParts)), now, oldest, part, span)
 	}
 	return w.add(now, amount, span)
 }

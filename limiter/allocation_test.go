@@ -1,0 +1,26 @@
+package limiter_test
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestSteadyStateAllocatesNothing: an Acquire that queues and a Release that lets another
+// go allocate nothing, however many hold leases and wait.
+func TestSteadyStateAllocatesNothing(t *testing.T) {
+	for _, n := range []int{10, 1000, 10_000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			s := newBench(t, n, n)
+			step := func() {
+				s.acquire()
+				s.release()
+			}
+			for range 3 * n {
+				step()
+			}
+			if got := testing.AllocsPerRun(2000, step); got > 0 {
+				t.Errorf("%v allocations for two commands", got)
+			}
+		})
+	}
+}

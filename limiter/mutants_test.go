@@ -1,0 +1,162 @@
+//go:build mutants
+
+package limiter
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mutants are bugs as they are easily made: each is one change of one file, and the tests
+// must notice every one of them. Run with
+//
+//	go test -tags mutants -run TestMutants -v ./limiter
+var mutants = []struct{ name, file, old, new string }{
+	{"refund into the newest entry", "window.go", "	e := w.at(number)\n	amount = min(amount, e.amount)", "	e := w.at(w.head + w.count - 1)\n	amount = min(amount, e.amount)"},
+	{"refund of what has expired", "window.go", "	if number-w.head >= w.count {\n		return false", "	if number -= min(0, 1); w.count == 0 {\n		return false"},
+	{"hold without the jitter", "limit.go", "r.hold = s.Window + s.Jitter", "r.hold = s.Window"},
+	{"an entry held from its first charge", "window.go", "			e.last = max(e.last, now)\n", ""},
+	{"no idempotency", "acquire.go", "t != nil && e.again(t, c)", "t != nil && t.state == ticketFree && e.again(t, c)"},
+	{"no TTL", "pump.go", "e.timers.set(t, t.until)", "e.timers.set(t, Never)"},
+	{"stocks kept past the TTL", "settle.go", "			if e.freeStock(t, &h) {", "			if t.shared && e.freeStock(t, &h) {"},
+	{"a lease settles twice", "settle.go", "	if t.state != ticketSettled {\n		ev.Refunds", "	if t.state != ticketFree {\n		ev.Refunds"},
+	{"debts dropped", "settle.go", "		l.charge(e.now, used-charged, t.class)\n	case used < charged:", "	case used < charged:"},
+	{"unknown outcomes refunded", "settle.go", "case o == Unknown || !known:", "case !known:"},
+	{"unsent means unused, whatever was reported", "settle.go", "return h.seen // what was reported was sent after all", "return 0"},
+	{"reservation kept after release", "limit.go", "l.reserved = max(0, l.reserved-amount)", "l.reserved = max(0, l.reserved-amount/2)"},
+	{"virtual time not lifted at activation", "queue.go", "	l.virtual = max(l.virtual, floor)\n", "	_ = floor\n"},
+	{"idle time banked by a project", "queue.go", "	f.tag = max(f.tag, l.served)\n", ""},
+	{"anybody passes a stopped head", "pump.go", "		if !l.stop.stops() && len(e.stopped) > 0 {", "		if !l.stop.stops() && len(e.stopped) > mostStopped {"},
+	{"nobody passes a stopped head", "pump.go", "		if !l.stop.stops() && len(e.stopped) > 0 {\n			l.stop = e.guard(pl)", "		if !l.stop.stops() && len(e.stopped) > 0 {\n			l.stop = e.judge(p, e.stopped[0])"},
+	{"pacer ignored", "limit.go pump.go", "	at := l.fitsAt(now, cost, l.room(class, cost))\n	if paced && l.pace > 0 {", "	at := l.fitsAt(now, cost, l.room(class, cost))\n	if paced && l.pace < 0 {"},
+	{"reserve ignored", "limit.go", "	if c := r.caps[class]; cost <= c {\n		return c", "	if c := r.caps[class]; cost <= c {\n		return r.capacity"},
+	{"bucket as if calls arrived at once", "limit.go", "mulDiv(burst, int64(s.Window), r.effective)-int64(s.Jitter))", "mulDiv(burst, int64(s.Window), r.effective))"},
+	{"credits before the provider gives them", "bucket.go", "if e.last.Add(delay) >= now {", "if e.last >= now {"},
+	{"a credit that wakes nobody", "limit.go", "			l.bucket.credits.add(", "			return false\n			l.bucket.credits.add("},
+	{"midnight is sharp", "calendar.go", "		c.next += amount\n", "		c.next += amount - amount\n"},
+	{"organization's limits forgotten", "pump.go", "	e.gatherFrom(e.limits, charges, ToOwner, variance)\n", ""},
+	{"a parked project is not woken by its own release", "engine.go", "			if f != nil && f.state == flowParked {", "			if f != nil && f.state == flowReady {"},
+	{"a newcomer unparks its project", "queue.go", "	if f.state != flowParked {\n		f.pool.ready(f)", "	if f.state != flowNone || f.first != nil {\n		f.pool.ready(f)"},
+	{"parked until shared limits fit", "pump.go", "p.park(f, l.stop.ownAt)", "p.park(f, l.stop.at)"},
+	{"a release that wakes nobody", "engine.go", "	case l.scope == ScopePool:\n		e.touch(e.poolNames[l.owner])", "	case l.scope == ScopePool:"},
+	{"a head that leaves wakes nobody", "ticket.go", "		if wasHead {", "		if wasHead && p.waiting > 3 {"},
+	{"those who are away are granted", "queue.go", "		if !pl.ticket.away {\n			return pl", "		if !pl.ticket.away || pl.next == nil {\n			return pl"},
+	{"patience forgotten", "acquire.go", "	t.settleDown()\n	e.timers.set(t, t.until)", "	t.settleDown()\n	e.timers.set(t, t.until.Add(t.ttl))"},
+	{"a cancel obeyed though another may have answered", "acquire.go", " && !t.shared:", ":"},
+	{"the shorter gate wins", "gate.go", "if opens > o.opens {", "if opens < o.opens {"},
+	{"a ramp that never ends", "gate.go", "return min(max(g.opens, g.clear), g.opens.Add(rampLength))", "return max(g.opens, g.clear)"},
+	{"counters lost by a new configuration", "configure.go", "		l := find(r, r.Name)\n", "		l := find(r, r.Was)\n"},
+	{"expired under the new rules", "configure.go", "			l.advance(e.now) // by", "			l.advance(0) // by"},
+	{"log time runs backwards", "engine.go", "e.now = max(e.now, min(now, latest))", "e.now = min(now, latest)"},
+	{"a map decides the order of the pools", "pump.go", "		for _, p := range e.pools {\n			if p.dirty", "		for _, p := range e.poolNames {\n			if p.dirty"},
+	{"a snapshot without the pacer", "snapshot.go", "w.time(l.pacer.clear)", "w.time(l.pacer.clear * 0)"},
+	{"a snapshot without who shared a key", "snapshot.go", "	w.bool(t.shared)\n", "	w.bool(t.away)\n"},
+	{"a settlement that moves the queue wakes nobody", "settle.go", "	if ready.top() != top {", "	if ready.top() != top && by < 0 {"},
+	{"a reservation that ends without refund wakes nobody", "settle.go", "	return true // if only", "	return used < h.amount // if only"},
+	{"a second choice before its equals", "acquire.go", "		if better && diverted {", "		if (better || i > 0) && diverted {"},
+	{"a long lease keeps idle projects from being forgotten", "project.go", "				e.listAppend(o)\n				continue\n", "				e.listAppend(o)\n				return nil, TooManyProjects\n"},
+	{"a wait told too long for what others may take elsewhere", "queue.go", "	if places := t.places(); len(places) == 1 {", "	for i, pl := range t.places() {\n		if i > 0 {\n			pl.flow.addAhead(pl, 1)\n		}\n	}\n	if places := t.places(); len(places) >= 1 {"},
+	{"a look changes a meter", "meter.go", "	m.turn(now, window)\n	m.slots[int(m.slot%meterSlots)*len(m.sums)+int(class)] -= amount", "	m.slots[int(m.slot%meterSlots)*len(m.sums)+int(class)] -= amount"},
+	{"all output counted when the call began", "limit.go", "return l.window.addOver(since, now, now.Add(-l.hold), amount, l.span)", "return l.window.addAt(since, now, now.Add(-l.hold), amount, l.span)"},
+	{"restored twice", "replica.go", "		if e.leases[s.Lease] == nil {", "		if e.leases[s.Lease] != nil {\n			e.forget(e.leases[s.Lease])\n		}\n		{"},
+}
+
+func TestMutants(t *testing.T) {
+	root := t.TempDir()
+	sources, tests := copySources(t, root)
+	if out, err := runTests(root); err != nil {
+		t.Fatalf("the tests fail without any mutation:\n%s", out)
+	}
+	failed := regexp.MustCompile(`(?m)^--- FAIL: (\w+)`)
+	t.Logf("%d tests' files; %d mutants", tests, len(mutants))
+	for _, m := range mutants {
+		start := time.Now()
+		file := ""
+		for _, f := range strings.Fields(m.file) {
+			if strings.Count(sources[f], m.old) == 1 {
+				file = f
+			}
+		}
+		if file == "" {
+			t.Errorf("%s: no longer to be found exactly once in %s", m.name, m.file)
+			continue
+		}
+		path := filepath.Join(root, "limiter", file)
+		write(t, path, strings.Replace(sources[file], m.old, m.new, 1))
+		out, err := runTests(root)
+		write(t, path, sources[file])
+		caught := failed.FindAllStringSubmatch(out, -1)
+		switch {
+		case err == nil:
+			t.Errorf("%-52s SURVIVED", m.name)
+		case len(caught) == 0 && !strings.Contains(out, "panic:"):
+			t.Errorf("%s: does not compile:\n%s", m.name, out)
+		default:
+			by := "a panic"
+			if len(caught) > 0 {
+				by = ""
+				for _, c := range caught {
+					by += c[1] + " "
+				}
+			}
+			t.Logf("%-52s %5.1fs caught by %s", m.name, time.Since(start).Seconds(), by)
+		}
+	}
+}
+
+// copySources copies the package, with the tests that are to notice, into a module alone.
+func copySources(t *testing.T, root string) (sources map[string]string, tests int) {
+	sources = map[string]string{}
+	if err := os.MkdirAll(filepath.Join(root, "limiter"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(root, "limiter", "testdata", "scenarios"), os.DirFS("testdata/scenarios")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(root, "go.mod"), "module github.com/watermaster-project/watermaster\n\ngo 1.26\n")
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(f, "_test.go") {
+			if strings.Contains(string(text), "package limiter_test") || f == "mutants_test.go" {
+				continue
+			}
+			tests++
+		} else {
+			sources[f] = string(text)
+		}
+		write(t, filepath.Join(root, "limiter", f), string(text))
+	}
+	return sources, tests
+}
+
+func write(t *testing.T, path, text string) {
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// runTests runs the tests that look for differences, the short ones.
+func runTests(root string) (string, error) {
+	cmd := exec.Command("go", "test", "-short", "-count=1", "-vet=off", "-timeout=60s", "-failfast",
+		"-run", "^(TestEngineEqualsModel|TestSnapshotsAndBytesChangeNothing|TestScenarios)$", "./limiter")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("go test: %w", err)
+	}
+	return string(out), nil
+}
