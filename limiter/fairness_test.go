@@ -11,14 +11,13 @@ import (
 // that are backlogged always have their next call waiting; a call that was granted ends
 // after a second with what was estimated.
 type market struct {
-	t       *testing.T
-	e       *Engine
-	now     Time
-	count   uint64
-	owner   map[LeaseID]*caller
-	ends    ending
-	events  []Event
-	longest time.Duration
+	t      *testing.T
+	e      *Engine
+	now    Time
+	count  uint64
+	owner  map[LeaseID]*caller
+	ends   ending
+	events []Event
 }
 
 // A caller is a project in a class that asks for calls of one size.

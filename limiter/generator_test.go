@@ -88,7 +88,7 @@ func (g *generator) configure() *Configure {
 	}
 	project := func(name string) ProjectSpec {
 		return ProjectSpec{Name: name, Weight: 1 + g.IntN(3), Limits: g.limits(
-			g.limit("t", Tokens, SlidingWindow, TokenBucket), g.limit("c", Concurrency, Stock), g.limit("o", OutputTokens, SlidingWindow))[:]}
+			g.limit("t", Tokens, SlidingWindow, TokenBucket), g.limit("c", Concurrency, Stock), g.limit("o", OutputTokens, SlidingWindow))}
 	}
 	c.Projects = []ProjectSpec{project("p"), {Name: "q", Weight: 2}}[:1+g.IntN(2)]
 	if !g.chance(4) {

@@ -82,7 +82,7 @@ func (t *ticket) keep(h *hold) {
 
 // pack keeps a hold in its place.
 func (t *ticket) pack(i int, h *hold) {
-	p := packedHold{h.amount, h.limit.id, h.number<<markBits | uint32(h.flags) &^ markDone}
+	p := packedHold{h.amount, h.limit.id, h.number<<markBits | uint32(h.flags)&^markDone}
 	if h.done {
 		p.mark |= markDone
 	}

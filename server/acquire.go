@@ -134,7 +134,7 @@ func (o *organization) depart(ctx context.Context, c *call) (*outcome, error) {
 	if p := c.place; p != nil {
 		c.cancel.Lease = p.lease
 		if others = p.calls != c || c.same != nil; others {
-			o.forsake(c) // they keep the place
+			c.forsake() // they keep the place
 		}
 	}
 	o.state.Unlock()

@@ -77,11 +77,11 @@ func (o *organization) granting(req *pb.AcquireRequest, c *call, out *outcome) *
 func (o *organization) charged(a *grantAnswer, c *call, out *outcome) (list []*pb.Charge, keeps bool) {
 	list = a.list[:0]
 	asked := chargesAt(&c.acquire, out.event.Pool, out.event.Model)
-	var project string
+	names := scopeNames{o: o, pool: out.event.Pool, project: c.acquire.Project}
 	for i := range out.charges {
 		h := &out.charges[i]
-		if i > 0 && out.charges[i-1].Scope == h.Scope && out.charges[i-1].Metric == h.Metric {
-			continue // another window of the same metric
+		if otherWindow(out.charges, i) {
+			continue
 		}
 		var x *pb.Charge
 		if n := len(list); n < usualCharges {
@@ -89,24 +89,41 @@ func (o *organization) charged(a *grantAnswer, c *call, out *outcome) (list []*p
 		} else {
 			x = &pb.Charge{}
 		}
-		switch h.Scope {
-		case limiter.ScopePool:
-			x.Scope = o.poolScope(out.event.Pool)
-		case limiter.ScopeProject:
-			if project == "" {
-				project = scopeName(h.Scope, c.acquire.Project)
-			}
-			x.Scope = project
-		default:
-			x.Scope = organizationScope
-		}
-		x.Metric, x.Amount = o.metric(h.Metric), h.Amount
+		x.Scope, x.Metric, x.Amount = names.of(h.Scope), o.metric(h.Metric), h.Amount
 		x.OnCompletion = onCompletion(asked, h)
-		stock := h.Metric == limiter.Concurrency || h.Metric == limiter.EnqueuedTokens
-		keeps = keeps || stock || x.OnCompletion
+		keeps = keeps || isStock(h.Metric) || x.OnCompletion
 		list = append(list, x)
 	}
 	return list, keeps
+}
+
+// isStock says whether what a lease has of a metric is given back when it ends.
+func isStock(m limiter.Metric) bool { return m == limiter.Concurrency || m == limiter.EnqueuedTokens }
+
+// otherWindow says whether a charge is that before it once more, in another window of the
+// same metric.
+func otherWindow(charges []limiter.LeaseCharge, i int) bool {
+	return i > 0 && charges[i-1].Scope == charges[i].Scope && charges[i-1].Metric == charges[i].Metric
+}
+
+// scopeNames names the scopes of a lease's charges.
+type scopeNames struct {
+	o             *organization
+	pool, project string
+	made          string // the name of the project's scope, once it was needed
+}
+
+func (n *scopeNames) of(s limiter.Scope) string {
+	switch s {
+	case limiter.ScopePool:
+		return n.o.poolScope(n.pool)
+	case limiter.ScopeProject:
+		if n.made == "" {
+			n.made = scopeName(s, n.project)
+		}
+		return n.made
+	}
+	return organizationScope
 }
 
 // chargesAt gives what a request asked for at a target.

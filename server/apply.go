@@ -118,7 +118,7 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 	case *limiter.Cancel:
 		if c != nil {
 			c.left = true
-			o.forsake(c)
+			c.forsake()
 			c.signal()
 		}
 		o.cancelled(cmd)

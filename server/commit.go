@@ -49,7 +49,7 @@ func (o *organization) leave(c *call) {
 		o.state.Lock()
 		left := c.left
 		if left {
-			o.forsake(c)
+			c.forsake()
 		}
 		o.state.Unlock()
 		if left {

@@ -189,13 +189,22 @@ func TestLostState(t *testing.T) {
 		o.state.Lock()
 		o.probe = func(limiter.Command) { o.engine = nil; panic("all is lost") }
 		o.state.Unlock()
+		w.wantHealth(healthpb.HealthCheckResponse_SERVING)
 		for range 3 {
 			_, err := w.Acquire(w.t.Context(), ask("a"))
 			wantCode(w.t, err, codes.Internal)
 		}
 		_, err := w.GetHeadroom(w.t.Context(), &pb.GetHeadroomRequest{})
 		wantCode(w.t, err, codes.Internal)
+		w.wantHealth(healthpb.HealthCheckResponse_NOT_SERVING)
 		time.Sleep(time.Minute)
+		o.state.Lock()
+		o.probe = nil
+		if err := o.replay(store.Snapshot{}, nil); err != nil { // as a log that is read again does
+			t.Error(err)
+		}
+		o.state.Unlock()
+		w.wantHealth(healthpb.HealthCheckResponse_SERVING)
 	})
 }
 
@@ -203,17 +212,7 @@ func TestLostState(t *testing.T) {
 // still decided; health says so.
 func TestDrain(t *testing.T) {
 	inWorld(t, small, memory.Options{}, func(w *world) {
-		health := healthpb.NewHealthClient(w.conn)
-		status := func() healthpb.HealthCheckResponse_ServingStatus {
-			a, err := health.Check(w.t.Context(), &healthpb.HealthCheckRequest{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return a.Status
-		}
-		if s := status(); s != healthpb.HealthCheckResponse_SERVING {
-			t.Errorf("health %v", s)
-		}
+		w.wantHealth(healthpb.HealthCheckResponse_SERVING)
 		g := w.grant(ask("a"))
 		one := w.later(w.t.Context(), ask("b"))
 		time.Sleep(time.Second)
@@ -222,9 +221,7 @@ func TestDrain(t *testing.T) {
 		if got.GetWait() == nil || got.GetWait().RetryAfter.AsDuration() != 0 || !near(got.took, time.Second) {
 			t.Errorf("got %v after %v, want wait at once", got, got.took)
 		}
-		if s := status(); s != healthpb.HealthCheckResponse_NOT_SERVING {
-			t.Errorf("health %v", s)
-		}
+		w.wantHealth(healthpb.HealthCheckResponse_NOT_SERVING)
 		if got := <-w.later(w.t.Context(), ask("c")); got.GetWait() == nil || got.took != 0 {
 			t.Errorf("got %v after %v, want no waiting", got, got.took)
 		}

@@ -16,7 +16,7 @@ import (
 func (o *organization) mend(e *store.Entry, index int) {
 	defer func() {
 		if r := recover(); r != nil {
-			o.lost = true
+			o.setLost(true)
 			o.logger.Error("the organization's state is lost", "panic", r)
 		}
 	}()
@@ -24,7 +24,7 @@ func (o *organization) mend(e *store.Entry, index int) {
 	if mended == nil {
 		var err error
 		if mended, err = limiter.Load(o.engine.Snapshot(nil)); err != nil {
-			o.lost = true
+			o.setLost(true)
 			o.logger.Error("the organization's state is lost", "error", err)
 			return
 		}
@@ -56,7 +56,7 @@ func (o *organization) rebuilt(e *store.Entry, index int) *limiter.Engine {
 		seen[x.Incarnation] = x.Number
 		last := x.Position == e.Position
 		rest := x.Payload[1:]
-		for k := 0; len(rest) > 0 && !(last && k == index); k++ {
+		for k := 0; len(rest) > 0 && (!last || k != index); k++ {
 			var cmd limiter.Command
 			if cmd, rest, err = decoder.Command(rest); err != nil {
 				break

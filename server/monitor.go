@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/server/policy"
 )
 
 // monitor implements MonitorService.
@@ -119,11 +120,11 @@ func (m *monitor) selected(organization string, sel selection) (*organization, e
 	}
 	switch {
 	case !account:
-		return nil, notFound("account", sel.account, accounts)
+		return nil, policy.NewNotFound("account", sel.account, accounts)
 	case !pool:
-		return nil, notFound("pool", sel.pool, pools)
+		return nil, policy.NewNotFound("pool", sel.pool, pools)
 	case !project:
-		return nil, notFound("project", sel.project, projects)
+		return nil, policy.NewNotFound("project", sel.project, projects)
 	}
 	return o, nil
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -203,6 +204,34 @@ func TestWatch(t *testing.T) {
 				wantCode(t, m.err, codes.Unavailable)
 				break
 			}
+		}
+	})
+}
+
+// TestWatchSlow: a reader that takes nothing while there is much to tell is sent away.
+func TestWatchSlow(t *testing.T) {
+	inWorld(t, small, memory.Options{}, func(w *world) {
+		time.Sleep(time.Hour) // the trends are long, and so are the messages
+		const changes = 60
+		ctx, cancel := context.WithTimeout(w.t.Context(), 2*changes*time.Second)
+		defer cancel()
+		stream, err := w.WatchHeadroom(ctx, &pb.WatchHeadroomRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range changes {
+			g := w.grant(ask(name("a", i)))
+			time.Sleep(500 * time.Millisecond)
+			w.release(g.LeaseId)
+			time.Sleep(500 * time.Millisecond)
+		}
+		messages := -1
+		for ; err == nil; messages++ { // what was on its way, and the end
+			_, err = stream.Recv()
+		}
+		wantCode(t, err, codes.ResourceExhausted)
+		if messages < 1 || messages > changes/2 {
+			t.Errorf("%d messages of %d changes were kept for a reader that does not read", messages, changes)
 		}
 	})
 }

@@ -74,6 +74,8 @@ type organization struct {
 	alarmAt   limiter.Time // Never: it is not set
 	closed    bool
 
+	onLost func(n int) // the state is lost, 1, or known again, -1; holds state
+
 	probe func(limiter.Command) // tests make a fault with it; nil
 
 	trends trends
@@ -202,7 +204,8 @@ func (o *organization) replay(s store.Snapshot, entries []store.Entry) error {
 		}
 		o.kept = -1
 	}
-	o.engine, o.lost = e, false
+	o.engine = e
+	o.setLost(false)
 	o.position, o.applied = s.Position, s.Time
 	o.consumers = consumers{}
 	o.tail = 0
@@ -210,6 +213,17 @@ func (o *organization) replay(s store.Snapshot, entries []store.Entry) error {
 		o.apply(&entries[i], nil)
 	}
 	return nil
+}
+
+// setLost notes whether the engine's state is lost to a fault. The caller holds state.
+func (o *organization) setLost(lost bool) {
+	switch {
+	case lost && !o.lost:
+		o.onLost(1)
+	case !lost && o.lost:
+		o.onLost(-1)
+	}
+	o.lost = lost
 }
 
 // now gives the time that the log would have now.

@@ -72,12 +72,11 @@ func (o *organization) unqueued(ev *limiter.Event, shared bool) {
 // maxSpares bounds the places that are kept for use again.
 const maxSpares = 1024
 
-// forsake takes a call from its place, and says whether others wait there. The caller
-// holds state.
-func (o *organization) forsake(c *call) (others bool) {
+// forsake takes a call from its place. The caller holds state.
+func (c *call) forsake() {
 	p := c.place
 	if p == nil {
-		return false
+		return
 	}
 	for at := &p.calls; *at != nil; at = &(*at).same {
 		if *at == c {
@@ -86,7 +85,6 @@ func (o *organization) forsake(c *call) (others bool) {
 		}
 	}
 	c.place, c.same = nil, nil
-	return p.calls != nil
 }
 
 // cancelled notes that a caller has gone for good: nothing tells of its place any more.

@@ -30,13 +30,7 @@ func (s *Server) Release(_ context.Context, req *pb.ReleaseRequest) (*pb.Release
 	in := policy.Settlement{
 		Lease: l.id, Target: l.target, Outcome: policy.Outcome(req.Outcome), Rand: rand.Uint64(),
 	}
-	switch u := req.Consumption.(type) {
-	case *pb.ReleaseRequest_Usage:
-		in.Usage = usageOf(u.Usage)
-	case *pb.ReleaseRequest_ProviderUsage:
-		in.ProviderUsage = u.ProviderUsage.AsMap()
-	}
-	observe(&in.Observation, req.Observation)
+	learn(&in, req.GetUsage(), req.GetProviderUsage(), req.Observation)
 
 	c := o.calls.get()
 	defer c.free()
@@ -65,11 +59,11 @@ func (o *organization) settlement(c *call, advice *policy.Advice) *pb.ReleaseRes
 	a.response.Late = ev.Late
 	a.response.Advice = adviceOf(advice)
 	list := a.list[:0]
-	var project string
+	names := scopeNames{o: o, pool: ev.Pool, project: c.out.project}
 	for i := range c.out.charges {
 		h := &c.out.charges[i]
-		if i > 0 && c.out.charges[i-1].Scope == h.Scope && c.out.charges[i-1].Metric == h.Metric {
-			continue // another window of the same metric
+		if otherWindow(c.out.charges, i) {
+			continue
 		}
 		var x *pb.Settlement
 		if n := len(list); n < usualCharges {
@@ -77,25 +71,14 @@ func (o *organization) settlement(c *call, advice *policy.Advice) *pb.ReleaseRes
 		} else {
 			x = &pb.Settlement{}
 		}
-		switch h.Scope {
-		case limiter.ScopePool:
-			x.Scope = o.poolScope(ev.Pool)
-		case limiter.ScopeProject:
-			if project == "" {
-				project = scopeName(h.Scope, c.out.project)
-			}
-			x.Scope = project
-		default:
-			x.Scope = organizationScope
-		}
-		x.Metric = o.metric(h.Metric)
+		x.Scope, x.Metric = names.of(h.Scope), o.metric(h.Metric)
 		estimate := h.Amount
 		if i < len(c.out.before) {
 			estimate = max(c.out.before[i].Amount, c.out.before[i].Seen)
 		}
 		x.Charged = h.Amount
 		switch {
-		case h.Metric == limiter.Concurrency || h.Metric == limiter.EnqueuedTokens:
+		case isStock(h.Metric):
 			x.Charged, x.Refunded = 0, h.Amount
 		case h.Amount < estimate:
 			x.Refunded = estimate - h.Amount

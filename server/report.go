@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/watermaster-project/watermaster/limiter"
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
@@ -27,20 +28,15 @@ func (s *Server) Report(_ context.Context, req *pb.ReportRequest) (*pb.ReportRes
 		if err != nil {
 			return nil, err
 		}
-		if o, in.Target, err = g, 0, nil; req.Consumption != nil {
+		if req.Consumption != nil {
 			return nil, &policy.Invalid{Field: "lease_id", Message: "usage needs a lease"}
 		}
+		o = g
 		if in.Target, err = o.findTarget(req.Account, req.Model); err != nil {
 			return nil, err
 		}
 	}
-	switch u := req.Consumption.(type) {
-	case *pb.ReportRequest_Usage:
-		in.Usage = usageOf(u.Usage)
-	case *pb.ReportRequest_ProviderUsage:
-		in.ProviderUsage = u.ProviderUsage.AsMap()
-	}
-	observe(&in.Observation, req.Observation)
+	learn(&in, req.GetUsage(), req.GetProviderUsage(), req.Observation)
 
 	c := o.calls.get()
 	defer c.free()
@@ -78,9 +74,21 @@ func (o *organization) findTarget(account, model string) (policy.TargetID, error
 		}
 	}
 	if models == nil {
-		return 0, notFound("account", account, accounts)
+		return 0, policy.NewNotFound("account", account, accounts)
 	}
-	return 0, notFound("model", model, models)
+	return 0, policy.NewNotFound("model", model, models)
+}
+
+// learn puts what a worker tells of a call, in a Release or a Report, into the policy's
+// words.
+func learn(to *policy.Settlement, usage *pb.Usage, sent *structpb.Struct, o *pb.Observation) {
+	if usage != nil {
+		to.Usage = usageOf(usage)
+	}
+	if sent != nil {
+		to.ProviderUsage = sent.AsMap()
+	}
+	observe(&to.Observation, o)
 }
 
 func usageOf(u *pb.Usage) policy.Usage {
@@ -90,8 +98,8 @@ func usageOf(u *pb.Usage) policy.Usage {
 		CacheWrite:  u.GetCacheWriteInputTokens(),
 		Output:      u.GetOutputTokens(),
 		Units:       u.GetUnits(),
-		HasInput:    u != nil && u.InputTokens != nil,
-		HasOutput:   u != nil && u.OutputTokens != nil,
+		HasInput:    u.InputTokens != nil,
+		HasOutput:   u.OutputTokens != nil,
 	}
 }
 

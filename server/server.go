@@ -40,11 +40,14 @@ type Server struct {
 	monitor
 
 	logger        *slog.Logger
-	health        *health.Server
 	organizations []*organization
 	byName        map[string]*organization
 	byFingerprint map[uint32]*organization
-	config        *config.Config
+
+	health     *health.Server
+	healthLock sync.Mutex
+	serving    bool // it has begun, and does not drain
+	lost       int  // the organizations whose state is lost
 
 	drainOnce sync.Once
 	draining  chan struct{} // closed: whoever waits is sent away
@@ -67,7 +70,6 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		health:        health.NewServer(),
 		byName:        map[string]*organization{},
 		byFingerprint: map[uint32]*organization{},
-		config:        o.Config,
 		draining:      make(chan struct{}),
 		closing:       make(chan struct{}),
 	}
@@ -76,7 +78,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		s.Close()
 		return nil, err
 	}
-	s.setHealth(healthpb.HealthCheckResponse_SERVING)
+	s.changeHealth(func() { s.serving = true })
 	s.sampler.Go(s.sample)
 	return s, nil
 }
@@ -92,6 +94,7 @@ func (s *Server) open(ctx context.Context, o Options) error {
 		}
 		g := newOrganization(o.Config, org, p, incarnation, o.Log, o.Logger)
 		g.snapshotEvery = o.SnapshotEvery
+		g.onLost = func(n int) { s.changeHealth(func() { s.lost += n }) }
 		if other := s.byFingerprint[g.fingerprint]; other != nil {
 			return fmt.Errorf("the organizations %s and %s have the same digest: rename one", other.name, g.name)
 		}
@@ -116,7 +119,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 // Health says NOT_SERVING. Calls that need not wait are still decided.
 func (s *Server) Drain() {
 	s.drainOnce.Do(func() {
-		s.setHealth(healthpb.HealthCheckResponse_NOT_SERVING)
+		s.changeHealth(func() { s.serving = false })
 		close(s.draining)
 	})
 }
@@ -132,7 +135,15 @@ func (s *Server) Close() {
 	s.health.Shutdown()
 }
 
-func (s *Server) setHealth(to healthpb.HealthCheckResponse_ServingStatus) {
+// changeHealth changes what the health depends on, and tells it.
+func (s *Server) changeHealth(change func()) {
+	s.healthLock.Lock()
+	defer s.healthLock.Unlock()
+	change()
+	to := healthpb.HealthCheckResponse_NOT_SERVING
+	if s.serving && s.lost == 0 {
+		to = healthpb.HealthCheckResponse_SERVING
+	}
 	for _, name := range []string{"", pb.LimiterService_ServiceDesc.ServiceName, pb.MonitorService_ServiceDesc.ServiceName} {
 		s.health.SetServingStatus(name, to)
 	}
@@ -177,11 +188,7 @@ func (s *Server) find(name string) (*organization, error) {
 		}
 		return nil, &policy.Invalid{Field: "organization", Message: "there are several: say which"}
 	}
-	_, err := policy.Compile(s.config, name) // it knows the nearest
-	if err == nil {
-		err = &policy.NotFound{Kind: "organization", Name: name}
-	}
-	return nil, err
+	return nil, policy.NewNotFound("organization", name, s.Organizations())
 }
 
 // newIncarnation gives the name of this process: random, not 0.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
@@ -196,6 +197,18 @@ func (w *world) limit(scope, name string) *pb.LimitHeadroom {
 	}
 	w.t.Fatalf("there is no limit %s %s: %s", scope, name, strings.Join(all, ", "))
 	return nil
+}
+
+// wantHealth checks what the server tells of itself.
+func (w *world) wantHealth(want healthpb.HealthCheckResponse_ServingStatus) {
+	w.t.Helper()
+	a, err := healthpb.NewHealthClient(w.conn).Check(w.t.Context(), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if a.Status != want {
+		w.t.Errorf("health %v, want %v", a.Status, want)
+	}
 }
 
 func near(got, want time.Duration) bool { return max(got-want, want-got) < 5*time.Millisecond }

@@ -52,15 +52,20 @@ type generator struct{ *rand.Rand }
 
 func (g *generator) rarely() bool { return g.IntN(60) == 0 }
 
+// wrong gives each of some values as seldom as rarely is true.
+func wrong[T any](g *generator, values ...T) (v T, ok bool) {
+	if i := g.IntN(60); i < len(values) {
+		return values[i], true
+	}
+	return v, false
+}
+
 // text has most characters at the utmost, rarely one more, some of two bytes.
 func (g *generator) text(least, most int) string {
 	n := least + g.IntN(min(most-least+1, 6))
-	switch {
-	case g.rarely():
-		n = max(0, least-1)
-	case g.rarely():
-		n = most + 1
-	case g.IntN(8) == 0:
+	if bad, ok := wrong(g, max(0, least-1), most+1); ok {
+		n = bad
+	} else if g.IntN(8) == 0 {
 		n = most
 	}
 	letter := "a"
@@ -71,12 +76,10 @@ func (g *generator) text(least, most int) string {
 }
 
 func (g *generator) amount() int64 {
-	switch {
-	case g.rarely():
-		return -1
-	case g.rarely():
-		return maxAmount + 1
-	case g.IntN(8) == 0:
+	if bad, ok := wrong(g, int64(-1), maxAmount+1); ok {
+		return bad
+	}
+	if g.IntN(8) == 0 {
 		return maxAmount
 	}
 	return g.Int64N(1000)
@@ -90,19 +93,17 @@ func (g *generator) maybe() *int64 {
 }
 
 func (g *generator) span(least time.Duration) *durationpb.Duration {
-	switch {
-	case g.IntN(2) == 0:
+	if g.IntN(2) == 0 {
 		return nil
-	case g.rarely():
-		return durationpb.New(least - 1)
-	case g.rarely():
-		return durationpb.New(maxSpan + 1)
-	case g.rarely():
-		return &durationpb.Duration{Seconds: 1, Nanos: -1}
-	case g.rarely():
-		return &durationpb.Duration{Seconds: math.MaxInt64, Nanos: 5}
-	case g.rarely():
-		return &durationpb.Duration{Seconds: 2, Nanos: 1_000_000_000}
+	}
+	if bad, ok := wrong(g,
+		durationpb.New(least-1),
+		durationpb.New(maxSpan+1),
+		&durationpb.Duration{Seconds: 1, Nanos: -1},
+		&durationpb.Duration{Seconds: math.MaxInt64, Nanos: 5},
+		&durationpb.Duration{Seconds: 2, Nanos: 1_000_000_000},
+	); ok {
+		return bad
 	}
 	return durationpb.New(least + time.Duration(g.Int64N(int64(maxSpan-least))))
 }

@@ -22,6 +22,7 @@ type fleet struct {
 	limiter  pb.LimiterServiceClient
 	provider *upstream
 	route    string
+	out      io.Writer
 	run      int64 // makes request ids of this run
 
 	asked, waiting, running, throttled, unsent, failed atomic.Int64
@@ -42,7 +43,7 @@ var (
 // replay sends the rows at their times until the context ends.
 func (f *fleet) replay(ctx context.Context, rows []row, speed float64, workers int) error {
 	start := time.Now()
-	fmt.Printf("%d requests, %d workers, speed %g\n", len(rows), workers, speed)
+	fmt.Fprintf(f.out, "%d requests, %d workers, speed %g\n", len(rows), workers, speed)
 	work := make(chan int)
 	var all sync.WaitGroup
 	for range workers {
@@ -140,6 +141,9 @@ func (f *fleet) acquire(ctx context.Context, req *pb.AcquireRequest) (g *pb.Gran
 			time.Sleep(500 * time.Millisecond)
 			continue
 		}
+		if status.Code(err) == codes.DeadlineExceeded { // the run is over
+			return nil, sent, nil
+		}
 		if err != nil {
 			return nil, sent, err
 		}
@@ -180,7 +184,7 @@ func (f *fleet) progress(ctx context.Context, start time.Time) {
 	for {
 		select {
 		case <-ctx.Done():
-			fmt.Println()
+			fmt.Fprintln(f.out)
 			return
 		case <-ticker.C:
 		}
@@ -189,13 +193,14 @@ func (f *fleet) progress(ctx context.Context, start time.Time) {
 		f.mu.Lock()
 		pressure := f.pressure
 		f.mu.Unlock()
-		fmt.Printf("\r%3.0f s  asked %4d  waiting %3d  running %3d  429s %d  use of the last 10 s: requests %3.0f %%, tokens %3.0f %%  %s   ",
+		fmt.Fprintf(f.out, "\r%3.0f s  asked %4d  waiting %3d  running %3d  429s %d  use of the last 10 s: requests %3.0f %%, tokens %3.0f %%  %s   ",
 			now.Seconds(), f.asked.Load(), f.waiting.Load(), f.running.Load(), f.throttled.Load(), 100*use[0], 100*use[1], pressure)
 	}
 }
 
 // report prints what it has come to.
-func (f *fleet) report(w io.Writer) {
+func (f *fleet) report() {
+	w := f.out
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := f.provider.report()

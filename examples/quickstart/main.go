@@ -12,8 +12,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -36,14 +38,15 @@ func main() {
 	)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *address, *file, *model, *speed, *workers, *length); err != nil {
+	err := run(ctx, os.Stdout, *address, *file, *model, *speed, *workers, *length)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, address, file, route string, speed float64, workers int, length time.Duration) error {
+func run(ctx context.Context, out io.Writer, address, file, route string, speed float64, workers int, length time.Duration) (err error) {
 	rows, err := readTrace(file)
 	if err != nil {
 		return err
@@ -55,7 +58,7 @@ func run(ctx context.Context, address, file, route string, speed float64, worker
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	upstream, err := newUpstream()
 	if err != nil {
 		return err
@@ -63,12 +66,12 @@ func run(ctx context.Context, address, file, route string, speed float64, worker
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	f := &fleet{
-		limiter: pb.NewLimiterServiceClient(conn), provider: upstream, route: route,
+		limiter: pb.NewLimiterServiceClient(conn), provider: upstream, route: route, out: out,
 		run: time.Now().UnixNano(), waits: map[string][]time.Duration{},
 	}
 	if err := f.replay(ctx, rows, speed, workers); err != nil {
 		return err
 	}
-	f.report(os.Stdout)
+	f.report()
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
+	"github.com/watermaster-project/watermaster/server/spelling"
 )
 
 // maxSize is the largest file that is read, in bytes.
@@ -26,7 +27,7 @@ type reader struct {
 
 	nodes    int  // made so far, see maxNodes
 	exceeded bool // a bound of the tree was exceeded: nothing is read
-	spelling int  // work spent on finding near spellings, see maxSpelling
+	spelling spelling.Search
 
 	models modelIndex
 	zones  map[string][]limiter.ZoneOffset
@@ -65,7 +66,7 @@ func Load(path string) (*Config, error) {
 // The error is of type [Errors] and holds all that is wrong. The result depends on
 // nothing but the arguments and the environment variables that the file names.
 func Parse(name string, data []byte, modTime time.Time) (*Config, error) {
-	r := &reader{file: name, modTime: modTime, hash: fnv.New64a()}
+	r := &reader{file: name, modTime: modTime, hash: fnv.New64a(), spelling: spelling.Search{Work: maxSpelling}}
 	if modTime.IsZero() { // a zero time has no Unix nanoseconds
 		r.modTime = time.Unix(0, 0)
 	}

@@ -97,7 +97,7 @@ func (r *reader) checkModel(at *node, name string) {
 	}
 	near := r.nearest(name, r.models.names)
 	switch {
-	case near == "" || r.distance(name, near, 2) > 2:
+	case near == "" || r.spelling.Distance(name, near, 2) > 2:
 	case only(name, isDigit) != only(near, isDigit) && only(name, isLetter) == only(near, isLetter):
 		r.warn(at, "the model %s is not in `models`, where %s is: its size and price are unknown", quote(name), quote(near))
 	default:

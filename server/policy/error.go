@@ -1,6 +1,10 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/watermaster-project/watermaster/server/spelling"
+)
 
 // NotFound tells that a request names something that the configuration does not have: a
 // mistake of the caller, not a decision.
@@ -8,6 +12,12 @@ type NotFound struct {
 	Kind    string // organization, project, route, model, priority class
 	Name    string
 	Nearest string // the most similar name there is; "": none is similar
+}
+
+// NewNotFound tells of a name that is none of those there are, with the one that was probably
+// meant.
+func NewNotFound(kind, name string, known []string) *NotFound {
+	return &NotFound{Kind: kind, Name: name, Nearest: spelling.Nearest(name, known)}
 }
 
 func (e *NotFound) Error() string {
@@ -35,50 +45,4 @@ type TooLarge struct {
 
 func (e *TooLarge) Error() string {
 	return fmt.Sprintf("a prompt of %d tokens exceeds the largest context, %d", e.Input, e.Context)
-}
-
-// nearestLength bounds the names that are compared.
-const nearestLength = 64
-
-// nearest finds the name most similar to a wrong one: at most a third of its letters
-// apart. Of equals the first wins.
-func nearest(wrong string, names []string) string {
-	if len(wrong) > nearestLength {
-		return ""
-	}
-	best, bound := "", max(1, len(wrong)/3)+1
-	for _, name := range names {
-		if d := distance(wrong, name, bound); d < bound {
-			best, bound = name, d
-		}
-	}
-	return best
-}
-
-// distance counts the insertions, deletions, substitutions and swaps of neighbours
-// between two names, or gives bound when it is at least that.
-func distance(a, b string, bound int) int {
-	if len(b) > nearestLength || max(len(a)-len(b), len(b)-len(a)) >= bound {
-		return bound
-	}
-	var rows [3][nearestLength + 1]int
-	for j := range len(b) + 1 {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		now, last, before := &rows[i%3], &rows[(i+2)%3], &rows[(i+1)%3]
-		now[0] = i
-		for j := 1; j <= len(b); j++ {
-			same := 1
-			if a[i-1] == b[j-1] {
-				same = 0
-			}
-			d := min(last[j]+1, now[j-1]+1, last[j-1]+same)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d = min(d, before[j-2]+1)
-			}
-			now[j] = d
-		}
-	}
-	return min(bound, rows[len(a)%3][len(b)])
 }

@@ -47,7 +47,7 @@ func Compile(cfg *config.Config, organization string) (*Policy, error) {
 		for k := range cfg.Organizations {
 			names[k] = cfg.Organizations[k].Name
 		}
-		return nil, &NotFound{Kind: "organization", Name: organization, Nearest: nearest(organization, names)}
+		return nil, NewNotFound("organization", organization, names)
 	}
 	org := &cfg.Organizations[i]
 	p := &Policy{
@@ -125,7 +125,7 @@ func ascending(metrics []limiter.Metric) []limiter.Metric {
 func (p *Policy) compileAccount(cfg *config.Config, a *config.Account) error {
 	profile, ok := Preset(a.Provider)
 	if !ok {
-		return &NotFound{Kind: "provider", Name: a.Provider, Nearest: nearest(a.Provider, Presets())}
+		return NewNotFound("provider", a.Provider, Presets())
 	}
 	if err := profile.override(&a.Charge); err != nil {
 		return err
@@ -194,7 +194,7 @@ func (p *Policy) compileRoute(r *config.Route) error {
 		t := p.offer(rt.Account, rt.Pool, rt.Model)
 		if t == nil {
 			name := rt.Account + "/" + rt.Model
-			return &NotFound{Kind: "target", Name: name, Nearest: nearest(name, p.offers())}
+			return NewNotFound("target", name, p.offers())
 		}
 		if rt.Quality < 0 || rt.Quality > maxQuality || rt.Above < 0 || rt.Above > 1000 {
 			return &Invalid{Field: "targets", Message: "quality and when_above go from 0 to 1"}

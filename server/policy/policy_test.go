@@ -135,23 +135,6 @@ func TestFindTarget(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	names := []string{"interactive", "standard", "batch", "a", strings.Repeat("x", 70)}
-	for _, c := range []struct{ wrong, want string }{
-		{"standart", "standard"},
-		{"btach", "batch"}, // neighbours swapped
-		{"interacti", "interactive"},
-		{"b", "a"},
-		{"", "a"},
-		{"nothing-like-it", ""},
-		{strings.Repeat("x", 69), ""}, // too long to compare
-	} {
-		if got := nearest(c.wrong, names); got != c.want {
-			t.Errorf("%q: got %q, want %q", c.wrong, got, c.want)
-		}
-	}
-}
-
 // No metric of the engine may be charged without the policy's knowing it.
 func TestEveryMetricHasAnAmount(t *testing.T) {
 	for _, name := range limiter.BuiltinMetrics() {

@@ -128,14 +128,14 @@ func (p *Policy) Acquire(req *Request, cmd *limiter.Acquire) error {
 	if req.Route != "" {
 		r := p.routes[req.Route]
 		if r == nil {
-			return &NotFound{Kind: "route", Name: req.Route, Nearest: nearest(req.Route, p.names.route)}
+			return NewNotFound("route", req.Route, p.names.route)
 		}
 		choices, minQuality = r.choices, r.minQuality
 		if req.Divert && r.diverted != nil {
 			choices = r.diverted
 		}
 	} else if choices = p.choices(req.Model); choices == nil {
-		return &NotFound{Kind: "model", Name: req.Model, Nearest: nearest(req.Model, p.names.model)}
+		return NewNotFound("model", req.Model, p.names.model)
 	}
 	if req.Constraints.MinQuality.Set {
 		minQuality = req.Constraints.MinQuality.Value
@@ -176,7 +176,7 @@ func (p *Policy) check(req *Request) (class string, maxWait time.Duration, err e
 	}
 	maxWait, ok := p.classes[class]
 	if !ok {
-		return "", 0, &NotFound{Kind: "priority class", Name: class, Nearest: nearest(class, p.names.class)}
+		return "", 0, NewNotFound("priority class", class, p.names.class)
 	}
 	if req.MaxWait.Set {
 		maxWait = req.MaxWait.Value
@@ -200,7 +200,7 @@ func (p *Policy) checkUnnamed(project string) error {
 		}
 	}
 	if !p.template {
-		return &NotFound{Kind: "project", Name: project, Nearest: nearest(project, p.names.project)}
+		return NewNotFound("project", project, p.names.project)
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func NormalizeUsage(sent map[string]any) (u Usage, ok bool) {
 }
 
 func normalize(m map[string]any, depth int) (u Usage, ok bool) {
-	for _, read := range [...]func(map[string]any) Usage{readOpenAI, readTokenPair, readGemini, readConverse, readMetrics, readCohere} {
+	for _, read := range [...]func(map[string]any) Usage{readOpenAI, readTokenPair, readGemini, readBedrock, readCohere} {
 		if u = read(m); u.known() {
 			return u, true
 		}
@@ -144,26 +144,15 @@ func readGemini(m map[string]any) (u Usage) {
 	return u
 }
 
-// readConverse reads Bedrock Converse; the input is without the cache.
-func readConverse(m map[string]any) (u Usage) {
-	u.Input, u.HasInput = count(m, "inputTokens")
-	u.Output, u.HasOutput = count(m, "outputTokens")
+// readBedrock reads Converse, whose input is without the cache, and the invocation metrics
+// of InvokeModel. Whether the input of those includes it is unknown: it is added, for that
+// counts more.
+func readBedrock(m map[string]any) (u Usage) {
+	u.Input, u.HasInput = either(m, "inputTokens", "inputTokenCount")
+	u.Output, u.HasOutput = either(m, "outputTokens", "outputTokenCount")
 	if u.HasInput {
 		read, _ := either(m, "cacheReadInputTokens", "cacheReadInputTokenCount")
 		written, _ := either(m, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
-		u.addCache(read, written)
-	}
-	return u
-}
-
-// readMetrics reads the invocation metrics of Bedrock InvokeModel. Whether the input includes
-// the cache is unknown: it is added, for that counts more.
-func readMetrics(m map[string]any) (u Usage) {
-	u.Input, u.HasInput = count(m, "inputTokenCount")
-	u.Output, u.HasOutput = count(m, "outputTokenCount")
-	if u.HasInput {
-		read, _ := either(m, "cacheReadInputTokenCount", "cacheReadInputTokens")
-		written, _ := either(m, "cacheWriteInputTokenCount", "cacheWriteInputTokens")
 		u.addCache(read, written)
 	}
 	return u

@@ -86,8 +86,9 @@ func TestStandinPhaseIsSeeded(t *testing.T) {
 		}
 		return all[0].Config.Limits[0].Phase
 	}
-	if phase(1) != phase(1) || phase(1) == phase(2) || phase(1) < 0 || phase(1) >= time.Minute {
-		t.Errorf("phases %v, %v and %v of seeds 1, 1 and 2", phase(1), phase(1), phase(2))
+	one, again, two := phase(1), phase(1), phase(2)
+	if one != again || one == two || one < 0 || one >= time.Minute {
+		t.Errorf("phases %v, %v and %v of seeds 1, 1 and 2", one, again, two)
 	}
 }
 

@@ -146,8 +146,12 @@ func (a *axes) legend(name, color string) {
 
 func text(b *bytes.Buffer, x, y float64, anchor, style, s string) {
 	fmt.Fprintf(b, "<text x='%.1f' y='%.1f' text-anchor='%s' %s>", x, y, anchor, style)
-	xml.EscapeText(b, []byte(s)) // a buffer does not fail
+	escape(b, s)
 	b.WriteString("</text>\n")
+}
+
+func escape(b *bytes.Buffer, s string) {
+	_ = xml.EscapeText(b, []byte(s)) // a buffer does not fail
 }
 
 func (p *plot) writeTo(w io.Writer) error {
@@ -156,7 +160,7 @@ func (p *plot) writeTo(w io.Writer) error {
 	fmt.Fprintf(&b, "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' viewBox='0 0 %d %d' font-family='system-ui, sans-serif' font-size='12' fill='%s'>\n",
 		plotWidth, height, plotWidth, height, neutral)
 	b.WriteString("<title>")
-	xml.EscapeText(&b, []byte(p.title))
+	escape(&b, p.title)
 	b.WriteString("</title>\n")
 	text(&b, plotLeft, 22, "start", "font-size='14' font-weight='600'", p.title)
 	text(&b, plotLeft, 40, "start", "", p.subtitle)

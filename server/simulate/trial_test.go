@@ -123,6 +123,9 @@ func traceFiles(t testing.TB) []string {
 
 func (tr trial) run(t testing.TB) *outcome {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("one goroutine for a long time: the figures are not measured with -short")
+	}
 	rs := rows(t, tr.trace, tr.seed)
 	o := &outcome{trial: tr}
 	life := [2]float64{0.3, 0.01}

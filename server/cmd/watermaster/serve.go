@@ -60,7 +60,7 @@ const drainTime = 25 * time.Second
 const gcPercent = 400
 
 // serve runs until the context ends, and then lets calls end.
-func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
+func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	if f.config == "" {
 		return errors.New("serve: --config FILE is needed")
 	}
@@ -79,7 +79,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
 		debug.SetGCPercent(gcPercent)
 	}
 	log := memory.Open(memory.Options{})
-	defer log.Close()
+	defer func() { err = errors.Join(err, log.Close()) }()
 	s, err := server.New(ctx, server.Options{Config: cfg, Log: log, Logger: logger})
 	if err != nil {
 		return err
@@ -106,7 +106,9 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) error {
 	logger.Info("draining")
 	s.Drain()
 	stopWithin(g, drainTime)
-	<-failed
+	if err := <-failed; err != nil && !errors.Is(err, grpc.ErrServerStopped) { // stopped before it began
+		return fmt.Errorf("serve: %w", err)
+	}
 	logger.Info("stopped")
 	return nil
 }

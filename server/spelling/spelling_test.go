@@ -1,27 +1,30 @@
-package config
+package spelling
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
 func TestNearest(t *testing.T) {
-	for _, row := range []struct {
-		word string
-		want string
-	}{
+	long := strings.Repeat("x", maxName)
+	names := []string{"limits", "accounts", "a", "pools", "gpt", "interactive", long}
+	for _, row := range []struct{ word, want string }{
 		{"limts", "limits"},
 		{"limist", "limits"}, // two neighbours swapped count once
+		{"gtp", "gpt"},
 		{"acounts", "accounts"},
 		{"acconts", "accounts"},
+		{"interacti", "interactive"},
 		{"limits", ""}, // what is spelled right was meant
 		{"zones", ""},
 		{"x", ""},
 		{"", ""},
+		{long[1:], long},
+		{long + "x", ""}, // too long to compare
 	} {
-		r := &reader{}
-		if got := r.nearest(row.word, []string{"limits", "accounts", "a", "pools"}); got != row.want {
-			t.Errorf("nearest(%q) = %q, want %q", row.word, got, row.want)
+		if got := Nearest(row.word, names); got != row.want {
+			t.Errorf("%q: got %q, want %q", row.word, got, row.want)
 		}
 	}
 }
@@ -38,10 +41,10 @@ func TestDistance(t *testing.T) {
 	}
 	for range 20_000 {
 		a, b, within := word(), word(), random.IntN(4)
-		r := &reader{}
-		got, want := r.distance(a, b, within), fullDistance(a, b)
+		s := Search{Work: enough}
+		got, want := s.Distance(a, b, within), fullDistance(a, b)
 		if got != want && (got <= within || want <= within) {
-			t.Fatalf("distance(%q, %q, %d) = %d, want %d", a, b, within, got, want)
+			t.Fatalf("distance of %q and %q within %d: got %d, want %d", a, b, within, got, want)
 		}
 	}
 }
@@ -70,10 +73,13 @@ func fullDistance(a, b string) int {
 	return d[len(a)][len(b)]
 }
 
-// A file of many unknown names costs a bounded search.
-func TestSpellingBound(t *testing.T) {
-	r := &reader{spelling: maxSpelling}
-	if got := r.nearest("limts", []string{"limits"}); got != "" {
-		t.Errorf("got %q beyond the bound", got)
+// Many unknown names cost a bounded search.
+func TestWork(t *testing.T) {
+	s := Search{Work: 30}
+	if got := s.Nearest("limts", []string{"poool", "limits"}); got != "" || s.Work >= 0 {
+		t.Errorf("got %q beyond the bound, %d left", got, s.Work)
+	}
+	if s = (Search{Work: 60}); s.Nearest("limts", []string{"poool", "limits"}) != "limits" || s.Work != 60-2-25-30 {
+		t.Errorf("%d of the work left, and limits not found", s.Work)
 	}
 }
