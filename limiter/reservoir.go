@@ -9,8 +9,8 @@ package limiter
 // One is enough, for these moments err on the safe side twice: of calls granted together
 // the sum is that of fresh ones, far below; and in the steady state about half of what is
 // reserved has been produced already while as much leaves the window. Over the traces of
-// the proof no window was over with one deviation, the worst at .96 of the quota; three
-// left 5 to 8 points more of it unused.
+// the proof no window was over with one deviation, the worst at .99 of the quota; three
+// left 3 to 8 points more of it unused.
 type reservoir struct {
 	mean     int64 // Σ means, less what was produced already
 	variance int64 // Σ variances

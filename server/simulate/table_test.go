@@ -95,11 +95,7 @@ func (p *proof) String() string {
 	}
 	row("outputs unknown, counted as produced: windows over", "≤ 1 in 1,000", fmt.Sprintf("%d of %s", p.over[0], thousands(int64(p.over[1]))))
 	for _, key := range sorted(p.unknownUsed) {
-		want := "≥ 0.78"
-		if key != "used" {
-			want = "≥ 0.74"
-		}
-		row("outputs unknown: "+key, want, fmt.Sprintf("%.3f", p.unknownUsed[key]))
+		row("outputs unknown: "+key, "≥ 0.78", fmt.Sprintf("%.3f", p.unknownUsed[key]))
 	}
 	for _, key := range sorted(p.shares) {
 		within := "3 %"
