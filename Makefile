@@ -63,6 +63,10 @@ bench: ## Run the benchmarks that match BENCH, COUNT times
 prove: ## Replay TRACES before strict providers and write the README's table
 	go test ./server/simulate -count 1 -timeout 60m -args -prove -traces $(abspath $(TRACES))
 
+.PHONY: mutants
+mutants: ## Plant bugs in the engine, one at a time: its tests must notice each
+	go test -tags mutants -run TestMutants -v -timeout 30m ./limiter
+
 .PHONY: generate
 generate: ## Generate Go from proto/
 	$(BUF) generate
