@@ -63,8 +63,9 @@ type LimiterServiceClient interface {
 	// Renew extends leases by their ttl. A lease that is gone is told so; it is no error.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
 	// Release ends a lease: what was held is given back, what was used is charged. A
-	// second one changes nothing and answers as the first. NOT_FOUND for a lease that is
-	// unknown or was settled more than 10 minutes past its end; do not retry that.
+	// second one within a minute changes nothing and says, with late, what stays charged.
+	// NOT_FOUND for a lease that is unknown: never given out, released more than a minute
+	// ago, or expired more than 10 minutes ago; do not retry that.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 	// Report tells what a running call has used so far, or what was seen of a provider
 	// by a call that holds no lease.
@@ -138,8 +139,9 @@ type LimiterServiceServer interface {
 	// Renew extends leases by their ttl. A lease that is gone is told so; it is no error.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
 	// Release ends a lease: what was held is given back, what was used is charged. A
-	// second one changes nothing and answers as the first. NOT_FOUND for a lease that is
-	// unknown or was settled more than 10 minutes past its end; do not retry that.
+	// second one within a minute changes nothing and says, with late, what stays charged.
+	// NOT_FOUND for a lease that is unknown: never given out, released more than a minute
+	// ago, or expired more than 10 minutes ago; do not retry that.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	// Report tells what a running call has used so far, or what was seen of a provider
 	// by a call that holds no lease.
