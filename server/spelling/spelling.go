@@ -1,4 +1,3 @@
-// Package spelling finds the name that was probably meant by one that is not known.
 package spelling
 
 // maxName is the longest name that is compared, in bytes: none in a configuration is longer.

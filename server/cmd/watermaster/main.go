@@ -1,4 +1,3 @@
-// Command watermaster serves, checks and simulates a configuration.
 package main
 
 import (

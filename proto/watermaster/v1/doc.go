@@ -1,0 +1,5 @@
+// Package watermasterv1 is the wire: the calls of LimiterService and MonitorService, generated
+// from limiter.proto and monitor.proto, which document every field with its unit, range
+// and default. Rules that protovalidate checks stand with the fields. Only server and
+// clients see it.
+package watermasterv1

@@ -1,0 +1,10 @@
+// Command watermaster shares out the rate limits of LLM providers among fleets of workers.
+//
+//	watermaster serve --config FILE       serves over gRPC
+//	watermaster check FILE                says what is wrong with a configuration, or what it sets
+//	watermaster simulate --config FILE --trace FILE   replays a trace in virtual time
+//	watermaster version
+//
+// It is the only place that names a concrete log. Flags may come from the environment:
+// --log-level is WATERMASTER_LOG_LEVEL.
+package main
