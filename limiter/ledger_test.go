@@ -115,7 +115,7 @@ func (l *ledger) book(now Time, t *mTicket, h *mHold, forced bool) {
 	switch {
 	case counts > b.seen && h.reserves():
 		since := b.granted
-		if b.seen > 0 || t.state == ticketExpired {
+		if b.seen > 0 || h.flags&Pooled == 0 || t.state == ticketExpired {
 			since = now
 		}
 		life := int64(now - since)

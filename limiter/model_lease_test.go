@@ -56,7 +56,7 @@ func (h *mHold) reserves() bool { return h.flags&OnCompletion != 0 && h.limit.Sh
 
 // since says when the output began that is told now.
 func (h *mHold) since(t *mTicket, now Time) Time {
-	if h.seen == 0 {
+	if h.seen == 0 && h.flags&Pooled != 0 {
 		return t.granted
 	}
 	return now

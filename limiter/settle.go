@@ -55,10 +55,12 @@ func (e *Engine) see(t *ticket, h *hold, actual []Charge) {
 	h.seen = used
 }
 
-// since gives when the part of the output that is told now began to be produced: with the
-// call, if nothing was told before.
+// since gives when the part of the output that is told now began to be produced, for a
+// window that may take it for even. Only where outputs are pooled may it: their reserve is
+// a matter of chance anyway. Elsewhere all of it may have come in the last instant, and
+// counts from now (theorem 1).
 func (h *hold) since(t *ticket, now Time) Time {
-	if h.seen > 0 {
+	if h.seen > 0 || h.flags&Pooled == 0 {
 		return now
 	}
 	return t.granted

@@ -83,8 +83,8 @@ func (w *window) addAt(granted, now, oldest Time, amount int64, span time.Durati
 // spreadParts is in how many parts a call's output is entered.
 const spreadParts = 8
 
-// addOver charges what was produced evenly since granted: each part at the end of its
-// stretch of time. The provider lets go of it in the same order; entered whole at the
+// addOver charges what is taken to have been produced evenly since granted (hold.since says
+// where that may be): each part at the end of its stretch of time. The provider lets go of it in the same order; entered whole at the
 // end, the early parts would be held for as long as the call ran and nobody could use
 // that room.
 func (w *window) addOver(granted, now, oldest Time, amount int64, span time.Duration) (number uint32) {
