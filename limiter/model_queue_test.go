@@ -329,7 +329,7 @@ func (m *model) judge(pl *mPlace) (s mStop) {
 	for _, x := range m.touched(pl.pool, t.project, pl.charges, pl.variance) {
 		cost := m.cost(x.limit, x.amount)
 		at := m.fits(x.limit, cost, x.limit.room(t.class, cost))
-		if m.classes[t.class].Paced && x.limit.paced() {
+		if m.classes[t.class].Paced && x.limit.paced() && !m.overdue(pl) {
 			at = max(at, m.paceFits(x.limit, x.amount, 0))
 		}
 		if at > m.now {
@@ -340,6 +340,19 @@ func (m *model) judge(pl *mPlace) (s mStop) {
 		}
 	}
 	return s
+}
+
+// overdue says whether a waiting class that is not paced owes a call its whole work.
+func (m *model) overdue(pl *mPlace) bool {
+	own := pl.ticket.class
+	for c := range m.classes {
+		ahead := max(0, pl.pool.virtual[c]-pl.pool.virtual[own])
+		if !m.classes[c].Paced && pl.pool.active(c) && ahead > 0 &&
+			m.share(ahead, int64(m.classes[own].Weight), 256, false) >= pl.work {
+			return true
+		}
+	}
+	return false
 }
 
 // guard says when a call that has room may pass the stopped heads.

@@ -172,7 +172,7 @@ func (e *Engine) gatherFrom(limits []*limit, charges []Charge, flag ChargeFlags,
 // judge says what stops the call at a place: nothing, if all limits have room.
 func (e *Engine) judge(p *pool, pl *place) (s stop) {
 	class := pl.ticket.class
-	paced := e.classes[class].Paced
+	paced := e.classes[class].Paced && !e.overdue(p, pl)
 	for i := range p.gates {
 		if g := &p.gates[i]; g.concerns(pl.charges) && g.fitsAt() > e.now {
 			s.at, s.gated, s.blocked = max(s.at, g.fitsAt()), true, s.blocked || g.Blocked
@@ -187,6 +187,21 @@ func (e *Engine) judge(p *pool, pl *place) (s stop) {
 		}
 	}
 	return s
+}
+
+// overdue says whether a call is owed its whole work by a class that is not paced and has
+// waiters. The pacer does not hold it back then: what such a class takes beyond the rate is
+// paced out at the cost of all others, who would never go again.
+func (e *Engine) overdue(p *pool, pl *place) bool {
+	class := pl.ticket.class
+	for i := range p.lanes {
+		ahead := p.lanes[i].virtual - p.lanes[class].virtual
+		if ahead > 0 && !e.classes[i].Paced && p.lanes[i].ready.len() > 0 &&
+			mulDiv(ahead, int64(e.classes[class].Weight), virtualScale) >= pl.work {
+			return true
+		}
+	}
+	return false
 }
 
 // admitsAt gives the time from which an amount of a class is admitted by window and
