@@ -11,7 +11,8 @@ const longestPaced = time.Hour
 // expire, and the lump comes back every hold.
 //
 // Its rate is the one that can be sustained, L/(W + D + half a span); at L/W the lump
-// would return. All classes charge it; only the paced ones are stopped by it.
+// would return. All classes charge it; only the paced ones are stopped by it, and they only
+// until they are overdue (pump.go).
 type pacer struct {
 	clear Time // when all that was charged has been paced out
 }
