@@ -53,3 +53,20 @@ func (b *bucket) nextCredit(delay time.Duration) Time {
 	}
 	return b.credits.at(b.credits.head).last.Add(delay) + 1
 }
+
+// rescale keeps what is missing, in the metric's unit, where another rule takes another time
+// to refill it. Roundings are to the side that is safe.
+func (b *bucket) rescale(now Time, from, to *rule) {
+	if from.Window == to.Window && from.effective == to.effective {
+		return
+	}
+	missing := mulDivUp(b.backlog(now), from.effective, int64(from.Window))
+	b.full = now.Add(time.Duration(to.cost(missing)))
+	c := &b.credits
+	c.total = 0
+	for i := uint32(0); i < c.count; i++ {
+		en := c.at(c.head + i)
+		en.amount = mulDiv(mulDiv(en.amount, from.effective, int64(from.Window)), int64(to.Window), to.effective)
+		c.total += en.amount
+	}
+}

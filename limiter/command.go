@@ -50,6 +50,11 @@ type Configure struct {
 	MaxProjects int          // how many projects the organization may have, named ones included
 	Classes     []ClassSpec
 	MaxWaiting  int // waiters in all
+
+	// Only the first Configure of an engine obeys these two: what to assume of the use
+	// before, and for how long it is known that there was none. ≥ 0.
+	ColdStart ColdStart
+	Kept      time.Duration
 }
 
 // Shape says how a provider counts a limit.

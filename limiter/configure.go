@@ -17,8 +17,11 @@ func (e *Engine) configure(c *Configure) {
 	if e.config != nil && (c.Generation < e.generation || c.Generation == e.generation && c.Hash <= e.hash) {
 		return
 	}
+	first := e.config == nil
 	e.generation, e.hash = c.Generation, c.Hash
-	e.config = AppendCommand(nil, c)
+	kept := *c
+	kept.ColdStart, kept.Kept = Trust, 0 // they are of this moment
+	e.config = AppendCommand(nil, &kept)
 	e.maxProjects = c.MaxProjects
 	e.maxWaiting = c.MaxWaiting
 	if e.maxWaiting <= 0 {
@@ -40,6 +43,19 @@ func (e *Engine) configure(c *Configure) {
 	for _, p := range e.pools {
 		e.touch(p)
 	}
+	if first {
+		e.beginCold(c.ColdStart, c.Kept)
+	}
+}
+
+// Configuration tells which Configure is in force; false: none is.
+func (e *Engine) Configuration() (generation int64, hash uint64, ok bool) {
+	return e.generation, e.hash, e.config != nil
+}
+
+// Configured says whether a Configure is in force.
+func (e *Engine) Configured(generation int64, hash uint64) bool {
+	return e.config != nil && e.generation == generation && e.hash == hash
 }
 
 // rules makes the rules of one scope, ascending by metric.
@@ -77,6 +93,9 @@ func (e *Engine) carryLimits(old []*limit, rules []*rule, s Scope, owner string)
 		span := l.meterSpan()
 		if l.Shape == Calendar && l.rule != nil && (l.Period != r.Period || !slices.Equal(l.Zone, r.Zone)) {
 			l.calendar.rebase(e.now, r.Period, r.Zone)
+		}
+		if l.Shape == TokenBucket && l.rule != nil {
+			l.bucket.rescale(e.now, l.rule, r)
 		}
 		l.rule, l.owner = r, owner
 		if s != ScopeProject && (len(l.meter.sums) != len(e.classes) || l.meterSpan() != span) {

@@ -125,6 +125,8 @@ func (w *writer) configure(c *Configure) {
 		w.bool(k.Paced)
 	}
 	w.int(int64(c.MaxWaiting))
+	w.b = append(w.b, byte(c.ColdStart))
+	w.span(c.Kept)
 }
 
 func (w *writer) project(p *ProjectSpec) {
@@ -289,6 +291,7 @@ func (r *reader) configure() *Configure {
 		c.Classes = append(c.Classes, ClassSpec{r.string(), int(r.int()), uint32(r.uint()), int(r.int()), r.bool()})
 	}
 	c.MaxWaiting = int(r.int())
+	c.ColdStart, c.Kept = ColdStart(r.byte()), r.span()
 	return c
 }
 

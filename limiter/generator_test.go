@@ -78,6 +78,9 @@ func (g *generator) limits(of ...LimitSpec) (limits []LimitSpec) {
 
 func (g *generator) configure() *Configure {
 	c := &Configure{Generation: 1, MaxProjects: 2 + g.IntN(4), MaxWaiting: pick(g, 0, 0, 8)}
+	if g.chance(4) {
+		c.ColdStart, c.Kept = pick(g, Pace, Wait), pick(g, 0, 0, g.upTo(g.base))
+	}
 	c.Limits = g.limits(g.limit("t", Tokens, SlidingWindow, TokenBucket, Calendar), g.limit("c", Concurrency, Stock))
 	for _, name := range []string{"a/x", "b/y", "c/z"}[:1+g.IntN(3)] {
 		c.Pools = append(c.Pools, PoolSpec{Name: name, Models: []string{"m", "n"}, StartWithin: g.upTo(g.base / 4), Outputs: pick(g, nil, []Moments{{20, 300}, {}}),

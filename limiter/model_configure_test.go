@@ -119,6 +119,7 @@ func (m *model) configure(c *Configure) {
 	if m.configured && (c.Generation < m.config.Generation || c.Generation == m.config.Generation && c.Hash <= m.config.Hash) {
 		return
 	}
+	first := !m.configured
 	former, oldPools := m.classes, m.pools
 	type stand struct {
 		ticket *mTicket
@@ -207,6 +208,45 @@ func (m *model) configure(c *Configure) {
 		if len(t.places) == 0 {
 			m.emit(Event{Kind: Refused, Reason: NoTarget, Key: t.key, Lease: t.lease, RetryAfter: -1})
 			m.dismiss(t)
+		}
+	}
+	if first && c.ColdStart != Trust {
+		m.beginCold(c)
+	}
+}
+
+// beginCold charges what may have been used before: as many parts as there are, each as
+// long after the other; or one of now.
+func (m *model) beginCold(c *Configure) {
+	limits := slices.Clone(m.org)
+	for _, p := range m.pools {
+		limits = append(limits, p.limits...)
+	}
+	for _, l := range limits {
+		if l.Window > 10*time.Minute || c.Kept >= l.hold() {
+			continue
+		}
+		full := l.capacity
+		if c.ColdStart == Pace {
+			full = full * 98 / 100
+		}
+		enter := func(at Time, amount int64) {
+			if amount > 0 && m.now.Sub(at) >= c.Kept {
+				g := &mGroup{first: at, last: at}
+				l.groups = append(l.groups, g)
+				l.charges = append(l.charges, &mCharge{at: at, amount: amount, group: g})
+			}
+		}
+		switch {
+		case l.Shape == TokenBucket:
+			l.missing, l.asOf = max(0, full-int64(c.Kept)), m.now
+		case l.Shape != SlidingWindow:
+		case c.ColdStart == Wait:
+			enter(m.now-Time(c.Kept), full)
+		default:
+			for k := int64(119); k >= 0; k-- {
+				enter(m.now-Time(int64(l.hold())*k/120), full*(120-k)/120-full*(119-k)/120)
+			}
 		}
 	}
 }

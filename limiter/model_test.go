@@ -83,8 +83,22 @@ func (m *model) newLimit(s LimitSpec, scope Scope, owner string) *mLimit {
 }
 
 func (m *model) setSpec(l *mLimit, s LimitSpec) {
+	former := *l
 	l.LimitSpec = s
 	l.effective = max(1, s.Quota-s.Quota*int64(s.Margin)/1_000_000)
+	if changed := former.effective != l.effective || former.Window != l.Window; changed && former.effective > 0 && s.Shape == TokenBucket {
+		l.Jitter = former.Jitter
+		l.forgetCharges(m.now)
+		l.Jitter = s.Jitter
+		// What is missing stays the same in tokens.
+		again := func(ns int64, up bool) int64 {
+			return m.share(m.share(ns, former.effective, int64(former.Window), up), int64(l.Window), l.effective, up)
+		}
+		l.missing = again(l.missing, true)
+		for _, g := range l.credits {
+			g.amount = again(g.amount, false)
+		}
+	}
 	l.capacity = l.effective
 	if s.Shape == TokenBucket {
 		burst := s.Burst

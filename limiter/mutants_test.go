@@ -64,6 +64,11 @@ var mutants = []struct{ name, file, old, new string }{
 	{"a wait told too long for what others may take elsewhere", "queue.go", "	if places := t.places(); len(places) == 1 {", "	for i, pl := range t.places() {\n		if i > 0 {\n			pl.flow.addAhead(pl, 1)\n		}\n	}\n	if places := t.places(); len(places) >= 1 {"},
 	{"a look changes a meter", "meter.go", "	m.turn(now, window)\n	m.slots[int(m.slot%meterSlots)*len(m.sums)+int(class)] -= amount", "	m.slots[int(m.slot%meterSlots)*len(m.sums)+int(class)] -= amount"},
 	{"all output counted when the call began", "limit.go", "return l.window.addOver(since, now, now.Add(-l.hold), amount, l.span)", "return l.window.addAt(since, now, now.Add(-l.hold), amount, l.span)"},
+	{"a bucket that forgets tokens when its quota changes", "configure.go", "			l.bucket.rescale(e.now, l.rule, r)\n", "			_ = r\n"},
+	{"a cold start trusted", "configure.go", "		e.beginCold(c.ColdStart, c.Kept)", "		e.beginCold(c.ColdStart*0, c.Kept)"},
+	{"every configuration a cold start", "configure.go", "	if first {", "	if first || len(c.Pools) > 1 {"},
+	{"a cold start in one lump", "cold.go", "l.window.add(now.Add(-ago), part, 0)", "l.window.add(now, part, 0)"},
+	{"what is known ignored by a cold start", "cold.go", "ago >= kept && part > 0", "ago >= 0 && part > 0"},
 	{"restored twice", "replica.go", "		if e.leases[s.Lease] == nil {", "		if e.leases[s.Lease] != nil {\n			e.forget(e.leases[s.Lease])\n		}\n		{"},
 }
 

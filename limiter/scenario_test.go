@@ -94,8 +94,12 @@ func (p *player) play(line string) []string {
 	case "class", "pool", "project", "limit":
 		p.describe(verb, name, args)
 		return nil
-	case "configure":
+	case "configure": // cold=… and kept=… count for the first
 		p.config.Generation++
+		p.config.ColdStart = ColdStart(max(0, slices.Index([]string{"trust", "pace", "wait"}, args["cold"])))
+		if args["kept"] != "" {
+			p.config.Kept = p.span(args["kept"])
+		}
 		c, _, _ := new(Decoder).Command(AppendCommand(nil, &p.config)) // a copy
 		return p.apply(c)
 	case "forget": // a limit of the next configuration

@@ -50,7 +50,8 @@ func (e *Engine) view(l *limit, now Time) Limit {
 		}
 	case TokenBucket:
 		full = mulDiv(l.capacity, l.effective, int64(l.Window))
-		v.Held = mulDivUp(l.bucket.backlog(now), l.effective, int64(l.Window))
+		// Times are rounded up by some nanoseconds, which must not show as another token.
+		v.Held = mulDivUp(max(0, l.bucket.backlog(now)-int64(time.Microsecond)), l.effective, int64(l.Window))
 		v.ResetAfter = time.Duration(l.bucket.backlog(now))
 	case Calendar:
 		if now < l.calendar.ends {

@@ -29,39 +29,74 @@ const (
 
 // Acquire implements LimiterService.
 func (s *Server) Acquire(ctx context.Context, req *pb.AcquireRequest) (*pb.AcquireResponse, error) {
-	o, err := s.find(req.Organization)
-	if err != nil {
-		return nil, err
+	a := asked{block: blockOf(ctx, req.Block)}
+	for try := 0; ; try++ {
+		o, err := s.find(req.Organization)
+		if err != nil {
+			return nil, err
+		}
+		answer, stale, err := s.acquire(ctx, o, req, &a)
+		if !stale || try == maxStale {
+			return answer, err
+		}
+		start := time.Now()
+		s.awaitReload(ctx)
+		a.block = max(0, a.block-time.Since(start))
 	}
+}
+
+// maxStale bounds how often a request is asked anew because the configuration has changed
+// meanwhile.
+const maxStale = 3
+
+// An asked is what stays of a request that is asked anew.
+type asked struct {
+	arrived limiter.Time  // 0: not yet
+	block   time.Duration // what is left of it
+}
+
+// acquire asks an organization. stale says that the answer may only be due to a
+// configuration that is being replaced.
+func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRequest, a *asked) (answer *pb.AcquireResponse, stale bool, err error) {
 	c := o.calls.get()
+	e := o.edition.Load()
 	fill(&c.request, req)
-	c.request.Arrived = o.now()
+	if a.arrived == 0 {
+		a.arrived = o.now()
+	}
+	c.request.Arrived = a.arrived
 	c.request.Lease = o.nextLease()
-	if d := o.diversions[c.request.Route]; d != nil {
+	if d := e.diversions[c.request.Route]; d != nil {
 		c.diversion = d
 		c.request.Divert = d.on(c.request.Class)
 	}
-	if err := o.policy.Acquire(&c.request, &c.acquire); err != nil {
+	if err := e.policy.Acquire(&c.request, &c.acquire); err != nil {
 		c.free()
 		var large *policy.TooLarge
 		if errors.As(err, &large) {
-			return o.tooLarge(req, large), nil
+			return o.tooLarge(req, large), false, nil
 		}
-		return nil, err
+		return nil, false, err
 	}
-	block := blockOf(ctx, req.Block)
-	c.waits = block > 0 && !s.isDraining()
+	c.waits = a.block > 0 && !s.isDraining()
 	o.propose(&c.acquire, c)
 	out := &c.out
 	if out.err == nil && out.event.Kind == limiter.Queued {
-		if out, err = s.wait(ctx, o, c, block); err != nil {
+		if out, stale, err = s.wait(ctx, o, c, a); err != nil {
 			c.free()
-			return nil, err
+			return nil, false, err
 		}
 	}
-	answer, err := o.answer(ctx, req, c, out)
+	stale = stale || errors.Is(out.err, errRetired) ||
+		out.err == nil && out.event.Kind == limiter.Refused && o.edition.Load() != e && ofNames(out.event.Reason)
+	answer, err = o.answer(ctx, req, c, out)
 	c.free()
-	return answer, err
+	return answer, stale, err
+}
+
+// ofNames says whether a refusal is for a name that the engine does not have.
+func ofNames(r limiter.Reason) bool {
+	return r == limiter.NoTarget || r == limiter.UnknownProject || r == limiter.UnknownClass
 }
 
 // answer makes what a caller is told of what was decided.
@@ -96,13 +131,16 @@ func (o *organization) answer(ctx context.Context, req *pb.AcquireRequest, c *ca
 	return nil, errFault
 }
 
-// wait keeps a queued call open until it is decided, its block ends, the caller leaves or
-// the server does. The outcome is Queued if the caller should ask again.
-func (s *Server) wait(ctx context.Context, o *organization, c *call, block time.Duration) (*outcome, error) {
+// wait keeps a queued call open until it is decided, its block ends, the caller leaves, or
+// the server or the organization does. The outcome is Queued if the caller should ask again;
+// moved says that it is to be asked for the caller, of whoever has the organization's place.
+func (s *Server) wait(ctx context.Context, o *organization, c *call, a *asked) (out *outcome, moved bool, err error) {
 	if !c.waits {
-		return o.depart(ctx, c)
+		out, err = o.depart(ctx, c)
+		return out, false, err
 	}
-	c.timer.Reset(block)
+	start := time.Now()
+	c.timer.Reset(a.block)
 	defer c.timer.Stop()
 	for {
 		select {
@@ -111,15 +149,22 @@ func (s *Server) wait(ctx context.Context, o *organization, c *call, block time.
 			ended := c.ended
 			o.state.Unlock()
 			if ended {
-				return &c.end, nil
+				return &c.end, false, nil
 			}
 			continue
 		case <-c.timer.C:
 		case <-ctx.Done():
 		case <-s.draining:
+		case <-o.gone:
+			moved = true
 		}
-		return o.depart(ctx, c)
+		break
 	}
+	out, err = o.depart(ctx, c)
+	if moved = moved && out != nil && out.event.Kind == limiter.Queued; moved {
+		a.block = max(0, a.block-time.Since(start))
+	}
+	return out, moved, err
 }
 
 // depart takes a call from its place: away if the caller may ask again, for good if it has

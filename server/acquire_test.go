@@ -216,10 +216,10 @@ func TestCancel(t *testing.T) {
 		cancel()
 		wantCode(t, (<-one).err, codes.Canceled)
 		synctest.Wait()
-		if _, waiting := w.server.organizations[0].engine.Counts(); waiting != 0 {
+		if _, waiting := w.organization().engine.Counts(); waiting != 0 {
 			t.Errorf("%d wait, want none", waiting)
 		}
-		if n := len(w.server.organizations[0].places); n != 0 {
+		if n := len(w.organization().places); n != 0 {
 			t.Errorf("%d places are remembered", n)
 		}
 		w.release(first.LeaseId)

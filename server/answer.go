@@ -53,8 +53,9 @@ func (o *organization) granting(req *pb.AcquireRequest, c *call, out *outcome) *
 	a.response.Pressure = a.pressure.fill(&out.load.reading)
 	a.decision.Granted = &a.granted
 
+	e := o.edition.Load()
 	id := policy.TargetOf(ev.Pool, ev.Model)
-	target, _ := o.policy.Target(id)
+	target, _ := e.policy.Target(id)
 	a.target.Account, a.target.Provider = target.Account, target.Provider
 	a.target.Model, a.target.Attributes = ev.Model, target.Attributes
 
@@ -65,7 +66,7 @@ func (o *organization) granting(req *pb.AcquireRequest, c *call, out *outcome) *
 	g.Ttl = setDuration(&a.ttl, ev.Left)
 	g.Waited = setDuration(&a.waited, ev.Waited)
 	var keeps bool
-	g.Charges, keeps = o.charged(a, c, out)
+	g.Charges, keeps = e.charged(a, c, out)
 	if keeps {
 		g.RenewEvery = setDuration(&a.renewEvery, max(c.acquire.TTL/3, time.Millisecond))
 	}
@@ -74,10 +75,10 @@ func (o *organization) granting(req *pb.AcquireRequest, c *call, out *outcome) *
 
 // charged lists what a grant charges, one for each scope and metric, and says whether
 // anything of it is held for as long as the lease is renewed.
-func (o *organization) charged(a *grantAnswer, c *call, out *outcome) (list []*pb.Charge, keeps bool) {
+func (e *edition) charged(a *grantAnswer, c *call, out *outcome) (list []*pb.Charge, keeps bool) {
 	list = a.list[:0]
 	asked := chargesAt(&c.acquire, out.event.Pool, out.event.Model)
-	names := scopeNames{o: o, pool: out.event.Pool, project: c.acquire.Project}
+	names := scopeNames{e: e, pool: out.event.Pool, project: c.acquire.Project}
 	for i := range out.charges {
 		h := &out.charges[i]
 		if otherWindow(out.charges, i) {
@@ -89,7 +90,7 @@ func (o *organization) charged(a *grantAnswer, c *call, out *outcome) (list []*p
 		} else {
 			x = &pb.Charge{}
 		}
-		x.Scope, x.Metric, x.Amount = names.of(h.Scope), o.metric(h.Metric), h.Amount
+		x.Scope, x.Metric, x.Amount = names.of(h.Scope), e.metric(h.Metric), h.Amount
 		x.OnCompletion = onCompletion(asked, h)
 		keeps = keeps || isStock(h.Metric) || x.OnCompletion
 		list = append(list, x)
@@ -108,7 +109,7 @@ func otherWindow(charges []limiter.LeaseCharge, i int) bool {
 
 // scopeNames names the scopes of a lease's charges.
 type scopeNames struct {
-	o             *organization
+	e             *edition
 	pool, project string
 	made          string // the name of the project's scope, once it was needed
 }
@@ -116,7 +117,7 @@ type scopeNames struct {
 func (n *scopeNames) of(s limiter.Scope) string {
 	switch s {
 	case limiter.ScopePool:
-		return n.o.poolScope(n.pool)
+		return n.e.poolScope(n.pool)
 	case limiter.ScopeProject:
 		if n.made == "" {
 			n.made = scopeName(s, n.project)
@@ -223,6 +224,7 @@ func (o *organization) bindings(out *outcome) []*pb.Binding {
 	if out.epoch != o.loads.epoch {
 		return nil // the ids are of another configuration
 	}
+	e := o.edition.Load()
 	var list []*pb.Binding
 	for _, id := range ev.Binding[:ev.Bindings] {
 		l, ok := o.engine.Limit(id)
@@ -232,7 +234,7 @@ func (o *organization) bindings(out *outcome) []*pb.Binding {
 		b := &pb.Binding{
 			Scope:       scopeName(l.Scope, l.Owner),
 			Name:        l.Spec.Name,
-			Metric:      o.metric(l.Spec.Metric),
+			Metric:      e.metric(l.Spec.Metric),
 			Quota:       l.Spec.Quota,
 			Utilization: utilization(&l),
 		}

@@ -110,6 +110,11 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 			}
 		}
 	}
+	switch cmd.(type) {
+	case *limiter.Join, *limiter.Configure:
+	default:
+		o.worked = e.Time
+	}
 	switch cmd := cmd.(type) {
 	case *limiter.Acquire:
 		if c != nil && c.waits && c.out.event.Kind == limiter.Queued {
@@ -232,8 +237,13 @@ func (o *organization) reported(ev *limiter.Event, c *call) {
 	o.loads.read(o.engine, &c.out.load, c.out.class)
 }
 
-// configured forgets what was known by the ids of limits, which mean others now.
+// configured follows the engine to another configuration, and forgets what was known by the
+// ids of limits, which mean others now.
 func (o *organization) configured() {
-	o.loads.reset(o.engine)
+	if n := o.next; n != nil && o.engine.Configured(n.generation, n.hash) {
+		o.edition.Store(n)
+		o.next = nil
+	}
+	o.loads.reset(o.engine, o.edition.Load())
 	o.consumers.configure(o.engine)
 }

@@ -113,9 +113,12 @@ func (o *organization) commit(b *batch) (err error) {
 			err = &faultError{r, debug.Stack()}
 		}
 	}()
+	if o.retired.Load() {
+		return errRetired
+	}
 	ctx := context.Background()
 	if o.broken {
-		if err := o.reload(ctx); err != nil {
+		if err := o.reload(ctx, nil); err != nil {
 			return err
 		}
 		o.broken, o.doubt = false, nil
@@ -211,7 +214,7 @@ func (o *organization) fail(b *batch, err error) {
 	var fault *faultError
 	if errors.As(err, &fault) {
 		o.logger.Error("a fault while committing", "fault", fault, "stack", string(fault.stack))
-	} else {
+	} else if !errors.Is(err, errRetired) {
 		o.logger.Error("the log cannot be used", "error", err, "commands", len(b.calls))
 		err = &storeError{err}
 	}

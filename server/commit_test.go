@@ -94,7 +94,7 @@ func TestGroupCommit(t *testing.T) {
 		if commands := int64(2 * callers * each); appends > commands/2 {
 			t.Errorf("%d appends for %d commands: they were not shared", appends, commands)
 		}
-		o := w.server.organizations[0]
+		o := w.organization()
 		if o.leading || len(o.gathering.calls) != 0 || len(o.places) != 0 {
 			t.Errorf("leading %v, %d gather, %d places", o.leading, len(o.gathering.calls), len(o.places))
 		}
@@ -156,7 +156,7 @@ type replacedLog struct{ store.Log }
 func TestPanic(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		inWorld(t, small, memory.Options{Keep: keep}, func(w *world) {
-			o := w.server.organizations[0]
+			o := w.organization()
 			g := w.grant(ask("a"))
 			o.state.Lock()
 			o.probe = func(c limiter.Command) {
@@ -185,7 +185,7 @@ func TestPanic(t *testing.T) {
 // TestLostState: when nothing can be saved calls fail, and the process lives.
 func TestLostState(t *testing.T) {
 	inWorld(t, small, memory.Options{}, func(w *world) {
-		o := w.server.organizations[0]
+		o := w.organization()
 		o.state.Lock()
 		o.probe = func(limiter.Command) { o.engine = nil; panic("all is lost") }
 		o.state.Unlock()
@@ -237,7 +237,7 @@ func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memory.Open(memory.Options{Keep: true})
 		w := newWorld(t, small, log)
-		w.server.organizations[0].snapshotEvery = 1000
+		w.organization().snapshotEvery = 1000
 		var g *pb.Granted
 		for i := range 30 {
 			g = w.grant(ask(name("a", i)))

@@ -41,6 +41,9 @@ var (
 	errFault = errors.New("the command met a fault and was left out")
 	// errDraining says that this process is about to end.
 	errDraining = errors.New("the server is shutting down")
+	// errRetired says that the configuration no longer has the organization, or has it under
+	// another name.
+	errRetired = errors.New("the organization is no longer served under this name")
 	// errSlow says that a stream's reader does not read.
 	errSlow = errors.New("the stream is not read")
 	// errProjects says that the organization has as many projects as it may have.
@@ -91,8 +94,8 @@ func statusOf(err error) error {
 		return withDetail(codes.Unavailable, errDraining.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
 	case errors.As(err, &unusable):
 		return withDetail(codes.Unavailable, "the store cannot be used", &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
-	case errors.Is(err, errDraining):
-		return withDetail(codes.Unavailable, errDraining.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
+	case errors.Is(err, errDraining), errors.Is(err, errRetired):
+		return withDetail(codes.Unavailable, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
 	case errors.Is(err, errSlow), errors.Is(err, errProjects):
 		return status.Error(codes.ResourceExhausted, err.Error())
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

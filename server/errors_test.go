@@ -56,7 +56,7 @@ func TestUnknownNames(t *testing.T) {
 			{headroom(&pb.GetHeadroomRequest{Organization: "acme", Pool: "gpd"}), "pool", "gpd", "gpt"},
 			{headroom(&pb.GetHeadroomRequest{Organization: "other", Project: "knwon"}), "project", "knwon", "known"},
 			{func() error {
-				l := lease{w.server.organizations[0].fingerprint, 1, w.server.organizations[0].nextLease()}
+				l := lease{w.organization().fingerprint, 1, w.organization().nextLease()}
 				_, err := w.Release(w.t.Context(), &pb.ReleaseRequest{LeaseId: l.String()})
 				if err == nil {
 					return nil

@@ -148,23 +148,24 @@ func (o *organization) headroom(sel selection) (*pb.Headroom, error) {
 	if len(v.limits) > fineTrends {
 		stride = coarseStride
 	}
+	e := o.edition.Load()
 	h := &pb.Headroom{
 		Organization:   o.name,
 		Time:           timestamppb.New(time.Unix(0, int64(v.now))),
-		ConfigRevision: o.revision,
+		ConfigRevision: e.revision,
 		Limits:         make([]*pb.LimitHeadroom, len(v.limits)),
 	}
 	for i := range v.limits {
-		h.Limits[i] = o.limitHeadroom(v, &v.limits[i], stride)
+		h.Limits[i] = o.limitHeadroom(e, v, &v.limits[i], stride)
 	}
 	return h, nil
 }
 
-func (o *organization) limitHeadroom(v *view, l *limiter.Limit, stride int) *pb.LimitHeadroom {
+func (o *organization) limitHeadroom(e *edition, v *view, l *limiter.Limit, stride int) *pb.LimitHeadroom {
 	h := &pb.LimitHeadroom{
 		Scope:          scopeName(l.Scope, l.Owner),
 		Name:           l.Spec.Name,
-		Metric:         o.metric(l.Spec.Metric),
+		Metric:         e.metric(l.Spec.Metric),
 		Shape:          pb.LimitShape_LIMIT_SHAPE_SLIDING_WINDOW + pb.LimitShape(l.Spec.Shape),
 		Quota:          l.Spec.Quota,
 		EffectiveQuota: l.Effective,
@@ -187,7 +188,7 @@ func (o *organization) limitHeadroom(v *view, l *limiter.Limit, stride int) *pb.
 			if g.Opens > 0 && (g.All || g.Metric == l.Spec.Metric) {
 				gate := &pb.PoolGate{Remaining: durationpb.New(g.Opens), Blocked: g.Blocked}
 				if !g.All {
-					gate.Metric = o.metric(g.Metric)
+					gate.Metric = e.metric(g.Metric)
 				}
 				h.Gates = append(h.Gates, gate)
 			}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/server/config"
@@ -18,18 +17,18 @@ type load struct {
 
 // loads keep, for each pool and class, how the pressure has been.
 type loads struct {
-	policy   *policy.Policy
-	maxWait  map[string]time.Duration // by class
-	heavier  map[string]string        // the next heavier class, by class; "" of the heaviest
+	edition  *edition
+	heavier  map[string]string // the next heavier class, by class; "" of the heaviest
 	pressure map[poolClass]*policy.Pressure
 	epoch    uint64 // counts configurations; ids of limits are those of one
 }
 
 type poolClass struct{ pool, class string }
 
-// reset begins another epoch.
-func (s *loads) reset(e *limiter.Engine) {
+// reset begins another epoch, with the edition that is in force.
+func (s *loads) reset(e *limiter.Engine, in *edition) {
 	s.epoch++
+	s.edition = in
 	s.heavier = map[string]string{}
 	last := ""
 	for _, c := range e.Classes() {
@@ -38,8 +37,13 @@ func (s *loads) reset(e *limiter.Engine) {
 	if s.pressure == nil {
 		s.pressure = map[poolClass]*policy.Pressure{}
 	}
-	for _, p := range s.pressure {
-		p.Steps(s.policy)
+	for key, p := range s.pressure {
+		_, known := in.maxWait[key.class]
+		if _, there := in.poolScopes[key.pool]; !there || !known {
+			delete(s.pressure, key)
+			continue
+		}
+		p.Steps(in.policy)
 	}
 }
 
@@ -65,11 +69,11 @@ func (s *loads) read(e *limiter.Engine, l *load, class string) {
 	key := poolClass{l.pool, class}
 	p := s.pressure[key]
 	if p == nil {
-		state := s.policy.NewPressure()
+		state := s.edition.policy.NewPressure()
 		p = &state
 		s.pressure[key] = p
 	}
-	l.use.MaxWait = s.maxWait[class]
+	l.use.MaxWait = s.edition.maxWait[class]
 	l.reading = p.Update(e.Now(), l.use)
 }
 

@@ -89,6 +89,8 @@ func (m *monitor) WatchHeadroom(req *pb.WatchHeadroomRequest, stream grpc.Server
 			return stream.Context().Err()
 		case <-m.server.draining:
 			return errDraining
+		case <-o.gone:
+			return errRetired
 		}
 	}
 }
@@ -99,10 +101,11 @@ func (m *monitor) selected(organization string, sel selection) (*organization, e
 	if err != nil {
 		return nil, err
 	}
+	settings := o.edition.Load().settings
 	var accounts, pools, projects []string
 	account, pool := sel.account == "", sel.pool == ""
-	for i := range o.settings.Accounts {
-		a := &o.settings.Accounts[i]
+	for i := range settings.Accounts {
+		a := &settings.Accounts[i]
 		accounts = append(accounts, a.Name)
 		if sel.account != "" && a.Name != sel.account {
 			continue
@@ -113,10 +116,10 @@ func (m *monitor) selected(organization string, sel selection) (*organization, e
 			pool = pool || a.Pools[j].Name == sel.pool
 		}
 	}
-	project := sel.project == "" || o.settings.Template != nil
-	for i := range o.settings.Projects {
-		projects = append(projects, o.settings.Projects[i].Name)
-		project = project || o.settings.Projects[i].Name == sel.project
+	project := sel.project == "" || settings.Template != nil
+	for i := range settings.Projects {
+		projects = append(projects, settings.Projects[i].Name)
+		project = project || settings.Projects[i].Name == sel.project
 	}
 	switch {
 	case !account:

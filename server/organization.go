@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
-	"github.com/watermaster-project/watermaster/server/config"
-	"github.com/watermaster-project/watermaster/server/policy"
 	"github.com/watermaster-project/watermaster/store"
 )
 
@@ -24,13 +22,7 @@ type organization struct {
 	name        string
 	fingerprint uint32
 	incarnation uint64
-	settings    *config.Organization
-	policy      *policy.Policy
-	revision    int64                     // of the configuration
-	diversions  map[string]*diversion     // by route
-	metrics     map[limiter.Metric]string // names of units
-	poolScopes  map[string]string
-	classNames  []string // the heaviest first
+	edition     atomic.Pointer[edition] // of the configuration in force
 	log         store.Log
 	logger      *slog.Logger
 	leases      atomic.Uint64 // given names so far
@@ -46,8 +38,9 @@ type organization struct {
 	// The leader's own.
 	number  uint64 // of the latest batch
 	entries []store.Entry
-	doubt   *batch // whose fate is unknown: it goes out again, unchanged, before any other
-	broken  bool   // the log has to be loaded again
+	doubt   *batch      // whose fate is unknown: it goes out again, unchanged, before any other
+	broken  bool        // the log has to be loaded again
+	retired atomic.Bool // nothing is appended any more
 
 	snapshotEvery int // bytes; 0: never
 	snapshotSize  int // of the latest
@@ -60,6 +53,7 @@ type organization struct {
 	decoder   limiter.Decoder
 	position  store.Position // of the last entry applied
 	applied   store.Time     // its time
+	worked    store.Time     // of the last that did more than to join or to configure
 	kept      time.Duration  // see store.Snapshot.Kept; < 0: the log began with a state
 	seen      map[uint64]uint64
 	poisoned  map[poison]bool
@@ -73,6 +67,10 @@ type organization struct {
 	alarm     *time.Timer
 	alarmAt   limiter.Time // Never: it is not set
 	closed    bool
+	next      *edition // of the Configure that is under way; nil: none is
+
+	gone     chan struct{} // closed: the configuration no longer has it, and whoever waits is sent away
+	goneOnce sync.Once
 
 	onLost func(n int) // the state is lost, 1, or known again, -1; holds state
 
@@ -81,57 +79,23 @@ type organization struct {
 	trends trends
 }
 
-func newOrganization(cfg *config.Config, o *config.Organization, p *policy.Policy, incarnation uint64, log store.Log, logger *slog.Logger) *organization {
+func newOrganization(e *edition, log store.Log, logger *slog.Logger) *organization {
 	g := &organization{
-		name:        o.Name,
-		fingerprint: fingerprint(o.Name),
-		incarnation: incarnation,
-		settings:    o,
-		policy:      p,
-		revision:    cfg.Revision,
-		diversions:  newDiversions(o, cfg.Classes),
-		metrics:     map[limiter.Metric]string{},
-		poolScopes:  map[string]string{},
+		name:        e.settings.Name,
+		fingerprint: fingerprint(e.settings.Name),
+		incarnation: newIncarnation(),
 		log:         log,
-		logger:      logger.With("organization", o.Name),
+		logger:      logger.With("organization", e.settings.Name),
 		gathering:   &batch{},
 		spare:       &batch{},
 		seen:        map[uint64]uint64{},
 		poisoned:    map[poison]bool{},
 		places:      map[limiter.Key]*place{},
-		loads:       loads{policy: p, maxWait: map[string]time.Duration{}},
+		gone:        make(chan struct{}),
 		alarmAt:     limiter.Never,
 	}
-	for _, u := range o.Units {
-		g.metrics[limiter.Unit(u)] = u
-	}
-	for _, a := range o.Accounts {
-		for _, p := range a.Pools {
-			name := a.Name + "/" + p.Name
-			g.poolScopes[name] = scopeName(limiter.ScopePool, name)
-		}
-	}
-	for _, c := range cfg.Classes {
-		g.classNames = append(g.classNames, c.Name)
-		g.loads.maxWait[c.Name] = c.MaxWait
-	}
+	g.edition.Store(e)
 	return g
-}
-
-// metric gives the name of a metric.
-func (o *organization) metric(m limiter.Metric) string {
-	if name, ok := o.metrics[m]; ok {
-		return name
-	}
-	return m.String()
-}
-
-// poolScope gives the name of a pool's scope.
-func (o *organization) poolScope(pool string) string {
-	if name, ok := o.poolScopes[pool]; ok {
-		return name
-	}
-	return scopeName(limiter.ScopePool, pool)
 }
 
 // longestHold is for how long, at most, use matters that was made before.
@@ -147,11 +111,16 @@ func (o *organization) longestHold() (hold time.Duration) {
 }
 
 // open loads the organization's log, or begins it, joins it, and puts the configuration
-// in force.
-func (o *organization) open(ctx context.Context) error {
+// in force. What it was under a former name goes on: always if it was so just now (live),
+// else if that is where it worked last.
+func (o *organization) open(ctx context.Context, live bool) error {
 	o.alarm = time.AfterFunc(time.Hour, o.ring)
 	o.alarm.Stop()
-	if err := o.reload(ctx); err != nil {
+	former, err := o.former(ctx)
+	if err != nil {
+		return fmt.Errorf("organization %s: %w", o.name, err)
+	}
+	if err := o.reload(ctx, former); err != nil {
 		return fmt.Errorf("organization %s: %w", o.name, err)
 	}
 	join := &batch{}
@@ -160,25 +129,60 @@ func (o *organization) open(ctx context.Context) error {
 	if err := o.commit(join); err != nil {
 		return fmt.Errorf("organization %s: join: %w", o.name, err)
 	}
-	c := o.calls.get()
-	defer c.free()
-	o.propose(o.policy.Configure(), c)
-	if c.out.err != nil {
-		return fmt.Errorf("organization %s: configure: %w", o.name, c.out.err)
+	if former != nil && (live || former.worked > o.worked) {
+		if err := o.inherit(ctx, former); err != nil {
+			return fmt.Errorf("organization %s: what was %s: %w", o.name, former.name, err)
+		}
 	}
-	return nil
+	return o.reconfigure(o.edition.Load())
 }
 
-// reload makes the engine what the log says.
-func (o *organization) reload(ctx context.Context) error {
+// former reads what the organization was under its former name; nil: nothing.
+func (o *organization) former(ctx context.Context) (*organization, error) {
+	was := o.edition.Load().settings.Was
+	if was == "" {
+		return nil, nil
+	}
+	s, entries, err := o.log.Load(ctx, was)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load what was %s: %w", was, err)
+	}
+	former := newOrganization(o.edition.Load(), o.log, o.logger)
+	former.name, former.onLost = was, func(int) {}
+	if err := former.replay(s, entries); err != nil {
+		return nil, fmt.Errorf("what was %s: %w", was, err)
+	}
+	return former, nil
+}
+
+// inherit makes the state of a former organization that of this log. It may have had
+// another, of an earlier time at which it had this name.
+func (o *organization) inherit(ctx context.Context, former *organization) error {
+	s := store.Snapshot{Position: o.position, Time: o.applied, State: former.engine.Snapshot(nil)}
+	if err := o.log.Install(ctx, o.name, s); err != nil {
+		return err
+	}
+	o.logger.Info("the organization goes on from its former name", "was", former.name)
+	return o.reload(ctx, nil)
+}
+
+// reload makes the engine what the log says. One that is not there begins with what this
+// process knows, or what the organization was formerly.
+func (o *organization) reload(ctx context.Context, former *organization) error {
 	o.state.Lock()
 	defer o.state.Unlock()
 	for range 3 {
 		s, entries, err := o.log.Load(ctx, o.name)
 		if errors.Is(err, store.ErrNotFound) {
 			from := store.Snapshot{}
-			if o.engine != nil && !o.lost {
+			switch {
+			case o.engine != nil && !o.lost:
 				from = store.Snapshot{Position: o.position, Time: o.applied, State: o.engine.Snapshot(nil)}
+			case former != nil:
+				from = store.Snapshot{Time: former.applied, State: former.engine.Snapshot(nil)}
 			}
 			if err = o.log.Create(ctx, o.name, from); err != nil && !errors.Is(err, store.ErrExists) {
 				return fmt.Errorf("create: %w", err)
@@ -206,7 +210,7 @@ func (o *organization) replay(s store.Snapshot, entries []store.Entry) error {
 	}
 	o.engine = e
 	o.setLost(false)
-	o.position, o.applied = s.Position, s.Time
+	o.position, o.applied, o.worked = s.Position, s.Time, s.Time
 	o.consumers = consumers{}
 	o.tail = 0
 	for i := range entries {

@@ -15,14 +15,18 @@ import (
 // findLease gives a lease's organization.
 func (s *Server) findLease(id string) (*organization, lease, error) {
 	l, ok := parseLease(id)
-	if o := s.byFingerprint[l.organization]; ok && o != nil {
+	if o := s.directory.Load().byFingerprint[l.organization]; ok && o != nil {
 		return o, l, nil
 	}
 	return nil, lease{}, &leaseError{id}
 }
 
 // Release implements LimiterService.
-func (s *Server) Release(_ context.Context, req *pb.ReleaseRequest) (*pb.ReleaseResponse, error) {
+func (s *Server) Release(ctx context.Context, req *pb.ReleaseRequest) (*pb.ReleaseResponse, error) {
+	return present(ctx, s, func() (*pb.ReleaseResponse, error) { return s.release(req) })
+}
+
+func (s *Server) release(req *pb.ReleaseRequest) (*pb.ReleaseResponse, error) {
 	o, l, err := s.findLease(req.LeaseId)
 	if err != nil {
 		return nil, err
@@ -34,7 +38,8 @@ func (s *Server) Release(_ context.Context, req *pb.ReleaseRequest) (*pb.Release
 
 	c := o.calls.get()
 	defer c.free()
-	advice := o.policy.Release(&in, &c.release)
+	e := o.edition.Load()
+	advice := e.policy.Release(&in, &c.release)
 	o.propose(&c.release, c)
 	switch {
 	case c.out.err != nil:
@@ -42,7 +47,7 @@ func (s *Server) Release(_ context.Context, req *pb.ReleaseRequest) (*pb.Release
 	case c.out.event.Kind != limiter.Settled:
 		return nil, &leaseError{req.LeaseId}
 	}
-	return o.settlement(c, &advice), nil
+	return e.settlement(c, &advice), nil
 }
 
 // A releaseAnswer is all of an answer to a release, made at once.
@@ -53,13 +58,13 @@ type releaseAnswer struct {
 }
 
 // settlement tells how a lease was settled.
-func (o *organization) settlement(c *call, advice *policy.Advice) *pb.ReleaseResponse {
+func (e *edition) settlement(c *call, advice *policy.Advice) *pb.ReleaseResponse {
 	ev := &c.out.event
 	a := &releaseAnswer{}
 	a.response.Late = ev.Late
 	a.response.Advice = adviceOf(advice)
 	list := a.list[:0]
-	names := scopeNames{o: o, pool: ev.Pool, project: c.out.project}
+	names := scopeNames{e: e, pool: ev.Pool, project: c.out.project}
 	for i := range c.out.charges {
 		h := &c.out.charges[i]
 		if otherWindow(c.out.charges, i) {
@@ -71,7 +76,7 @@ func (o *organization) settlement(c *call, advice *policy.Advice) *pb.ReleaseRes
 		} else {
 			x = &pb.Settlement{}
 		}
-		x.Scope, x.Metric = names.of(h.Scope), o.metric(h.Metric)
+		x.Scope, x.Metric = names.of(h.Scope), e.metric(h.Metric)
 		estimate := h.Amount
 		if i < len(c.out.before) {
 			estimate = max(c.out.before[i].Amount, c.out.before[i].Seen)
@@ -92,7 +97,11 @@ func (o *organization) settlement(c *call, advice *policy.Advice) *pb.ReleaseRes
 }
 
 // Renew implements LimiterService.
-func (s *Server) Renew(_ context.Context, req *pb.RenewRequest) (*pb.RenewResponse, error) {
+func (s *Server) Renew(ctx context.Context, req *pb.RenewRequest) (*pb.RenewResponse, error) {
+	return present(ctx, s, func() (*pb.RenewResponse, error) { return s.renew(req) })
+}
+
+func (s *Server) renew(req *pb.RenewRequest) (*pb.RenewResponse, error) {
 	var o *organization
 	ids := make([]limiter.LeaseID, len(req.LeaseIds)) // zero: none of ours
 	left := map[limiter.LeaseID]time.Duration{}       // 0: gone

@@ -166,7 +166,7 @@ func TestReport(t *testing.T) {
 		if err != nil || a.Advice.GetFailureClass() != pb.FailureClass_FAILURE_CLASS_OVERLOADED || a.Pressure == nil {
 			t.Errorf("got %v, %v, want overloaded", a, err)
 		}
-		_, err = w.Report(w.t.Context(), &pb.ReportRequest{LeaseId: lease{w.server.organizations[0].fingerprint, 0, w.server.organizations[0].nextLease()}.String()})
+		_, err = w.Report(w.t.Context(), &pb.ReportRequest{LeaseId: lease{w.organization().fingerprint, 0, w.organization().nextLease()}.String()})
 		wantCode(t, err, codes.NotFound)
 	})
 }

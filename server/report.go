@@ -14,7 +14,11 @@ import (
 )
 
 // Report implements LimiterService.
-func (s *Server) Report(_ context.Context, req *pb.ReportRequest) (*pb.ReportResponse, error) {
+func (s *Server) Report(ctx context.Context, req *pb.ReportRequest) (*pb.ReportResponse, error) {
+	return present(ctx, s, func() (*pb.ReportResponse, error) { return s.report(req) })
+}
+
+func (s *Server) report(req *pb.ReportRequest) (*pb.ReportResponse, error) {
 	in := policy.Settlement{Rand: rand.Uint64()}
 	var o *organization
 	if req.LeaseId != "" {
@@ -32,17 +36,18 @@ func (s *Server) Report(_ context.Context, req *pb.ReportRequest) (*pb.ReportRes
 			return nil, &policy.Invalid{Field: "lease_id", Message: "usage needs a lease"}
 		}
 		o = g
-		if in.Target, err = o.findTarget(req.Account, req.Model); err != nil {
+		if in.Target, err = o.edition.Load().findTarget(req.Account, req.Model); err != nil {
 			return nil, err
 		}
 	}
 	learn(&in, req.GetUsage(), req.GetProviderUsage(), req.Observation)
 
+	p := o.edition.Load().policy
 	c := o.calls.get()
 	defer c.free()
-	advice := o.policy.Report(&in, &c.report)
+	advice := p.Report(&in, &c.report)
 	c.out.class = standardClass
-	if t, ok := o.policy.Target(in.Target); ok {
+	if t, ok := p.Target(in.Target); ok {
 		c.out.pool = t.Pool
 	}
 	o.propose(&c.report, c)
@@ -56,13 +61,13 @@ func (s *Server) Report(_ context.Context, req *pb.ReportRequest) (*pb.ReportRes
 }
 
 // findTarget finds a model of an account.
-func (o *organization) findTarget(account, model string) (policy.TargetID, error) {
-	if id, ok := o.policy.FindTarget(account, model); ok {
+func (e *edition) findTarget(account, model string) (policy.TargetID, error) {
+	if id, ok := e.policy.FindTarget(account, model); ok {
 		return id, nil
 	}
 	var accounts, models []string
-	for i := range o.settings.Accounts {
-		a := &o.settings.Accounts[i]
+	for i := range e.settings.Accounts {
+		a := &e.settings.Accounts[i]
 		accounts = append(accounts, a.Name)
 		if a.Name != account {
 			continue

@@ -5,10 +5,10 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -40,9 +40,10 @@ type Server struct {
 	monitor
 
 	logger        *slog.Logger
-	organizations []*organization
-	byName        map[string]*organization
-	byFingerprint map[uint32]*organization
+	log           store.Log
+	snapshotEvery int
+	directory     atomic.Pointer[directory]
+	reloading     chan struct{} // of capacity 1: full while a configuration is being put in force
 
 	health     *health.Server
 	healthLock sync.Mutex
@@ -67,14 +68,16 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{
 		logger:        o.Logger,
+		log:           o.Log,
+		snapshotEvery: o.SnapshotEvery,
+		reloading:     make(chan struct{}, 1),
 		health:        health.NewServer(),
-		byName:        map[string]*organization{},
-		byFingerprint: map[uint32]*organization{},
 		draining:      make(chan struct{}),
 		closing:       make(chan struct{}),
 	}
 	s.monitor.server = s
-	if err := s.open(ctx, o); err != nil {
+	s.directory.Store(&directory{config: &config.Config{}})
+	if err := s.Reload(ctx, o.Config); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -83,29 +86,12 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-// open makes the organizations.
-func (s *Server) open(ctx context.Context, o Options) error {
-	incarnation := newIncarnation()
-	for i := range o.Config.Organizations {
-		org := &o.Config.Organizations[i]
-		p, err := policy.Compile(o.Config, org.Name)
-		if err != nil {
-			return fmt.Errorf("organization %s: %w", org.Name, err)
-		}
-		g := newOrganization(o.Config, org, p, incarnation, o.Log, o.Logger)
-		g.snapshotEvery = o.SnapshotEvery
-		g.onLost = func(n int) { s.changeHealth(func() { s.lost += n }) }
-		if other := s.byFingerprint[g.fingerprint]; other != nil {
-			return fmt.Errorf("the organizations %s and %s have the same digest: rename one", other.name, g.name)
-		}
-		s.organizations = append(s.organizations, g)
-		s.byName[g.name] = g
-		s.byFingerprint[g.fingerprint] = g
-		if err := g.open(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+// newOrganization makes an organization that has to be opened.
+func (s *Server) newOrganization(e *edition) *organization {
+	o := newOrganization(e, s.log, s.logger)
+	o.snapshotEvery = s.snapshotEvery
+	o.onLost = func(n int) { s.changeHealth(func() { s.lost += n }) }
+	return o
 }
 
 // Register adds the services to a gRPC server.
@@ -129,7 +115,7 @@ func (s *Server) Close() {
 	s.Drain()
 	s.closeOnce.Do(func() { close(s.closing) })
 	s.sampler.Wait()
-	for _, o := range s.organizations {
+	for _, o := range s.directory.Load().list {
 		o.close()
 	}
 	s.health.Shutdown()
@@ -151,8 +137,9 @@ func (s *Server) changeHealth(change func()) {
 
 // Organizations lists the names of the organizations, in the order of the configuration.
 func (s *Server) Organizations() []string {
-	names := make([]string, len(s.organizations))
-	for i, o := range s.organizations {
+	list := s.directory.Load().list
+	names := make([]string, len(list))
+	for i, o := range list {
 		names[i] = o.name
 	}
 	return names
@@ -161,7 +148,7 @@ func (s *Server) Organizations() []string {
 // ColdStart tells, of all organizations the worst, what is known of the use before this
 // process: nothing (true), or everything that still matters.
 func (s *Server) ColdStart() bool {
-	for _, o := range s.organizations {
+	for _, o := range s.directory.Load().list {
 		if o.kept >= 0 && o.kept < o.longestHold() {
 			return true
 		}
@@ -171,7 +158,7 @@ func (s *Server) ColdStart() bool {
 
 // Panics counts the panics of the engines that were survived.
 func (s *Server) Panics() (n int64) {
-	for _, o := range s.organizations {
+	for _, o := range s.directory.Load().list {
 		n += o.panics.Load()
 	}
 	return n
@@ -179,19 +166,21 @@ func (s *Server) Panics() (n int64) {
 
 // find gives an organization by its name; "" is the only one.
 func (s *Server) find(name string) (*organization, error) {
-	if o := s.byName[name]; o != nil {
+	d := s.directory.Load()
+	if o := d.byName[name]; o != nil {
 		return o, nil
 	}
 	if name == "" {
-		if len(s.organizations) == 1 {
-			return s.organizations[0], nil
+		if len(d.list) == 1 {
+			return d.list[0], nil
 		}
 		return nil, &policy.Invalid{Field: "organization", Message: "there are several: say which"}
 	}
 	return nil, policy.NewNotFound("organization", name, s.Organizations())
 }
 
-// newIncarnation gives the name of this process: random, not 0.
+// newIncarnation gives an organization of this process its name in the log: random, not 0.
+// One that is served again later has another, for it counts its batches and leases anew.
 func newIncarnation() uint64 {
 	var b [8]byte
 	for {

@@ -181,10 +181,15 @@ type answered struct {
 	took time.Duration
 }
 
-// limit finds a limit of the headroom.
+// limit finds a limit of the headroom of the only organization.
 func (w *world) limit(scope, name string) *pb.LimitHeadroom {
 	w.t.Helper()
-	a, err := w.GetHeadroom(w.t.Context(), &pb.GetHeadroomRequest{})
+	return w.headroomOf("", scope, name)
+}
+
+func (w *world) headroomOf(organization, scope, name string) *pb.LimitHeadroom {
+	w.t.Helper()
+	a, err := w.GetHeadroom(w.t.Context(), &pb.GetHeadroomRequest{Organization: organization})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -226,3 +231,10 @@ func name(prefix string, i int) string { return fmt.Sprintf("%s-%d", prefix, i) 
 
 // squeeze takes out what the text of a message has at random.
 func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// organization gives the world's first organization.
+func (w *world) organization() *organization { return w.server.directory.Load().list[0] }
+
+func usage(input, output int64) *pb.Usage {
+	return &pb.Usage{InputTokens: &input, OutputTokens: &output}
+}

@@ -11,9 +11,13 @@ import (
 // it was last done, so that whoever loads it has little to replay. Nothing is decided while
 // the state is written down; installing it is up to the log.
 func (o *organization) snapshot(ctx context.Context) {
-	if o.snapshotEvery <= 0 || o.tail < max(o.snapshotEvery, o.snapshotSize) {
-		return
+	if o.snapshotEvery > 0 && o.tail >= max(o.snapshotEvery, o.snapshotSize) {
+		o.install(ctx)
 	}
+}
+
+// install puts the organization's state into the log.
+func (o *organization) install(ctx context.Context) {
 	o.state.Lock()
 	if o.lost {
 		o.state.Unlock()

@@ -33,7 +33,7 @@ func TestStorm(t *testing.T) {
 		}
 		all.Wait()
 		time.Sleep(11 * time.Minute) // for grants whose answers were lost
-		o := w.server.organizations[0]
+		o := w.organization()
 		w.limit("pool/a/p", "concurrency")
 		o.state.Lock()
 		defer o.state.Unlock()

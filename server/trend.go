@@ -79,7 +79,7 @@ func (s *Server) sample() {
 		case <-s.closing:
 			return
 		case <-ticker.C:
-			for _, o := range s.organizations {
+			for _, o := range s.directory.Load().list {
 				o.sample(round)
 			}
 		}

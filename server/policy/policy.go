@@ -81,6 +81,7 @@ func Compile(cfg *config.Config, organization string) (*Policy, error) {
 			return nil, fmt.Errorf("account %s: %w", org.Accounts[i].Name, err)
 		}
 	}
+	p.compileFormer(org)
 	p.compileModels(cfg)
 	for i := range org.Routes {
 		if err := p.compileRoute(&org.Routes[i]); err != nil {
@@ -146,6 +147,23 @@ func (p *Policy) compileAccount(cfg *config.Config, a *config.Account) error {
 		}
 	}
 	return nil
+}
+
+// compileFormer lets targets be found by the ids that they had under former names of their
+// account or pool, for leases that were given out then.
+func (p *Policy) compileFormer(org *config.Organization) {
+	for i := range org.Accounts {
+		a := &org.Accounts[i]
+		for j := range a.Pools {
+			pool := &a.Pools[j]
+			for _, m := range pool.Models {
+				id := TargetOf(pool.Was, m.Name)
+				if pool.Was != "" && p.byID[id] == nil {
+					p.byID[id] = p.byID[TargetOf(a.Name+"/"+pool.Name, m.Name)]
+				}
+			}
+		}
+	}
 }
 
 // compileModels indexes targets by every name that a request may use for their model: as
