@@ -105,6 +105,14 @@ func acme() *Config {
 			{At: 900, MaxToolCalls: 3, AgentProfile: "lite", Divert: true, ReleaseAfter: 30 * second},
 			{At: 1000, MaxToolCalls: 3, AgentProfile: "lite", Divert: true, ReleaseAfter: 30 * second},
 		},
+		Credentials: []Credential{{
+			Name: "console", Certificates: []string{"console.acme.example"}, Organization: "acme",
+			Services: []string{"monitor", "admin"},
+		}, {
+			Name: "search-workers", SHA256: []Digest{digest("7d2a3a4b9d52c7d7e2a5c3b8d2f1f0e1a6b5c4d3e2f10918273645546372819a")},
+			Organization: "acme", Projects: []string{"search", "ads-*"}, PriorityClasses: []string{"interactive", "standard"},
+			Services: []string{"limiter", "monitor"},
+		}},
 		Warnings: []Problem{
 			{"testdata/acme.yaml", 14, 33, `the model "gpt-5-mini" has no price: no limit of cost counts it`, ""},
 			{"testdata/acme.yaml", 23, 29, `the model "claude-sonnet-5" has no price: no limit of cost counts it`, ""},
@@ -129,13 +137,13 @@ func TestAcme(t *testing.T) {
 	hash := fnv.New64a()
 	hash.Write(data)
 	want := acme()
-	want.Revision, want.Hash = info.ModTime().UnixNano(), hash.Sum64()
+	want.Revision, want.Hash, want.source = info.ModTime().UnixNano(), hash.Sum64(), &source{data}
 	// Part by part, for a difference in all of it cannot be read.
 	parts := func(c *Config) map[string]any {
 		o := c.Organizations[0]
 		m := map[string]any{
 			"revision": c.Revision, "hash": c.Hash, "models": c.Models, "classes": c.Classes,
-			"pressure": c.Pressure, "warnings": c.Warnings, "limits": o.Limits, "projects": o.Projects,
+			"pressure": c.Pressure, "warnings": c.Warnings, "credentials": c.Credentials, "limits": o.Limits, "projects": o.Projects,
 			"template": o.Template, "routes": o.Routes,
 		}
 		for _, a := range o.Accounts {

@@ -350,7 +350,7 @@ projects: {p: {limits: {cost: $1/h}}}`), []string{
 }
 
 func TestBroken(t *testing.T) {
-	for _, row := range slices.Concat(brokenFiles, brokenLimits) {
+	for _, row := range slices.Concat(brokenFiles, brokenLimits, brokenCredentials) {
 		t.Run(row.name, func(t *testing.T) {
 			c, err := Parse("f", []byte(row.file), written)
 			if err == nil {

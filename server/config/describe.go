@@ -3,13 +3,15 @@ package config
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/watermaster-project/watermaster/limiter"
 )
 
 // Describe writes the limits in effect, one a line, with what of each can be used at
-// best: a sliding window holds every charge for D longer than the provider does.
+// best: a sliding window holds every charge for D longer than the provider does; then the
+// credentials, without their hashes.
 func (c *Config) Describe(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ORGANIZATION\tSCOPE\tLIMIT\tQUOTA\tEFFECTIVE\tWINDOW\tSHAPE\tACHIEVABLE")
@@ -21,7 +23,24 @@ func (c *Config) Describe(w io.Writer) error {
 				windowText(l), shapeText(l), 100*achievable(l))
 		}
 	}
+	if err := t.Flush(); err != nil || len(c.Credentials) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintln(t, "CREDENTIAL\tORGANIZATION\tPROJECTS\tCLASSES\tSERVICES\tKEYS\tCERTIFICATES")
+	for i := range c.Credentials {
+		k := &c.Credentials[i]
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", k.Name, k.Organization, listText(k.Projects, "all"),
+			listText(k.PriorityClasses, "all"), listText(k.Services, "-"), len(k.SHA256), listText(k.Certificates, "-"))
+	}
 	return t.Flush()
+}
+
+func listText(list []string, none string) string {
+	if len(list) == 0 {
+		return none
+	}
+	return strings.Join(list, ",")
 }
 
 // achievable is the part of the quota that can be used in the long run, 0 … 1.

@@ -42,6 +42,26 @@
 // is elevated at 80%, high at 90%, saturated at 100%; from high on it diverts;
 // release_after is 30s. A level that leaves something out has it from the level below.
 //
+// # Credentials
+//
+//	credentials:
+//	  - name: search-workers
+//	    sha256: ${SEARCH_KEY_SHA256}              # of the key; a list while a key is rotated
+//	    client_certificate: search.workers.acme   # or instead: a SAN, or the common name
+//	    organization: acme                        # "*": any
+//	    projects: [search, ads-*]                 # absent: all; the first, unless it ends in *, is what an empty field takes
+//	    priority_classes: [interactive, standard] # absent: all
+//	    services: [limiter, monitor]              # of limiter, monitor, envoy, admin; absent: these two
+//
+// No message quotes a value under sha256, and [Config.Redacted] gives the file without
+// what may be secret.
+//
+// # Cold start
+//
+// cold_start, of the file or of an organization, is what is assumed of the use before a
+// process that finds no state: pace (the default): that it was the full quota, evenly;
+// wait: all of it in the last instant; trust: none.
+//
 // # YAML
 //
 // Anchors, aliases and merge keys work; x-… keys are ignored at every level, so they may

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"hash"
 	"hash/fnv"
@@ -88,6 +89,7 @@ func Parse(name string, data []byte, modTime time.Time) (*Config, error) {
 		return nil, Errors(r.errors.sorted())
 	}
 	c.Warnings = r.warnings.sorted()
+	c.source = &source{bytes.Clone(data)}
 	return c, nil
 }
 
@@ -95,12 +97,13 @@ func Parse(name string, data []byte, modTime time.Time) (*Config, error) {
 func (r *reader) config(root *node) *Config {
 	c := &Config{}
 	f := r.fields(root, "the configuration",
-		"revision", "units", "models", "organizations", "priority_classes", "pressure")
+		"revision", "units", "models", "organizations", "priority_classes", "pressure", "credentials", "cold_start")
 	c.Revision = f.whole("revision", r.modTime.UnixNano(), 1, math.MaxInt64)
 	c.Models = r.readModels(f)
 	c.Classes = r.readClasses(f)
 	c.Pressure = r.readPressure(f)
 	c.Organizations = r.readOrganizations(f)
+	c.Credentials = r.readCredentials(f, c)
 	c.Hash = r.hash.Sum64()
 	return c
 }

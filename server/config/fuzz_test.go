@@ -9,14 +9,14 @@ import (
 )
 
 // FuzzParse: whatever the file, reading it ends soon, and gives either a configuration
-// that can be described and put in force, or problems with their places.
+// that can be described, written without secrets and put in force, or problems with their places.
 func FuzzParse(f *testing.F) {
 	acme, err := os.ReadFile("testdata/acme.yaml")
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(acme)
-	for _, row := range slices.Concat(brokenFiles, brokenLimits) {
+	for _, row := range slices.Concat(brokenFiles, brokenLimits, brokenCredentials) {
 		f.Add([]byte(row.file))
 	}
 	f.Add([]byte(bomb(20)))
@@ -41,6 +41,9 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		if err := c.Describe(io.Discard); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.Redacted(); err != nil {
 			t.Error(err)
 		}
 		if err := Compare(io.Discard, c, c); err != nil {

@@ -122,10 +122,12 @@ func (w *writtenLimit) line(text string) {
 	w.quotaAt, w.windowAt = w.at, w.at
 }
 
+// limitKeys are the keys of a limit's long form.
+var limitKeys = []string{"quota", "window", "shape", "burst", "name", "was", "zone", "period", "margin"}
+
 // mapping reads the long form.
 func (w *writtenLimit) mapping() {
-	w.fields = w.reader.fields(w.at, "the limit of "+w.metric,
-		"quota", "window", "shape", "burst", "name", "was", "zone", "period", "margin")
+	w.fields = w.reader.fields(w.at, "the limit of "+w.metric, limitKeys...)
 	f := w.fields
 	if w.at.kind != mapping {
 		return

@@ -22,9 +22,10 @@ func (r *reader) readOrganizations(top fields) []Organization {
 	}
 	common := r.readUnits(top, nil)
 	former := renames{reader: r, kind: "organization"}
+	cold := top.coldStart(ColdStartPace)
 	var all []Organization
 	for _, e := range entries {
-		o := organizationReader{reader: r}
+		o := organizationReader{reader: r, cold: cold}
 		all = append(all, o.read(e, common, &former))
 	}
 	former.check()
@@ -72,6 +73,7 @@ type organizationReader struct {
 	*reader
 	units map[string]limiter.Metric
 	delay time.Duration // the longest of its accounts
+	cold  ColdStart     // what the file says
 
 	costs      []*node // its limits of cost that count for every pool
 	offers     []offer // what its pools offer
@@ -92,7 +94,7 @@ func (r *organizationReader) read(e entry, common map[string]limiter.Metric, for
 	o := Organization{Name: e.key.text}
 	what := "the organization " + o.Name
 	f := r.fields(e.value, what, "was", "limits", "units", "accounts", "projects",
-		"max_projects", "max_waiting", "routes")
+		"max_projects", "max_waiting", "routes", "cold_start")
 	o.Was = former.add(f, o.Name, checkName)
 	r.units = r.readUnits(f, common)
 	for name := range r.units { // sorted next
@@ -110,6 +112,7 @@ func (r *organizationReader) read(e entry, common map[string]limiter.Metric, for
 		r.fail(f.where("max_projects"), "", "max_projects is %d, and %d are named", o.MaxProjects, len(o.Projects))
 	}
 	o.MaxWaiting = int(f.whole("max_waiting", 10_000, 1, maxPeople))
+	o.ColdStart = f.coldStart(r.cold)
 	o.Routes = r.readRoutes(f, o.Accounts)
 	r.checkPrices()
 	return o

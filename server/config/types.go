@@ -18,7 +18,26 @@ type Config struct {
 	Organizations []Organization  // by name, ascending
 	Classes       []Class         // heaviest first
 	Pressure      [3]PressureStep // elevated, high, saturated
+	Credentials   []Credential    // by name, ascending; at most 10,000
 	Warnings      []Problem       // what is legal and yet suspect, by line
+
+	source *source
+}
+
+// Credential lets in whoever presents a key or a verified client certificate, and says
+// what it may be used for. It has at least one of the two.
+type Credential struct {
+	Name         string   // for logs and metrics
+	SHA256       []Digest // of its keys, as written; at most 16, none in two credentials
+	Certificates []string // DNS or URI SANs, or common names; at most 16, none in two credentials
+	Organization string   // "*": any, the request says which
+
+	// Projects are names, and prefixes that end in *, as written; nil: all of the
+	// organization. The first, unless it is a prefix, is what a request takes that says
+	// nothing.
+	Projects        []string
+	PriorityClasses []string // as written; nil: all
+	Services        []string // of limiter, monitor, envoy and admin, as written; default limiter and monitor
 }
 
 // Model is what a provider's model is.
@@ -45,6 +64,7 @@ type Organization struct {
 	Template    *limiter.ProjectSpec // "*"; nil: projects that are not named are refused
 	MaxProjects int                  // 1 … 1,000,000, not below len(Projects); default 1000
 	MaxWaiting  int                  // 1 … 1,000,000; default 10,000
+	ColdStart   ColdStart            // default: that of the file
 	Routes      []Route              // by name, ascending
 	Units       []string             // names of the units that it may count, ascending
 }
