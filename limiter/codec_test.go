@@ -32,7 +32,7 @@ var samples = []struct {
 		Projects:    []ProjectSpec{{Name: "search", Was: "find", Weight: 2, Limits: []LimitSpec{{Name: "tpm", Metric: Tokens, Quota: 1_000_000, Window: time.Minute}}}},
 		Template:    &ProjectSpec{Weight: 1, Limits: []LimitSpec{{Name: "images", Metric: Unit("images"), Shape: Stock, Quota: 5}}},
 		MaxProjects: 1000, MaxWaiting: 20_000,
-		Classes: []ClassSpec{{Name: "interactive", Weight: 16, Reserve: 50_000}, {Name: "batch", Weight: 1, MaxWaiting: 5000, Paced: true}},
+		Classes:   []ClassSpec{{Name: "interactive", Weight: 16, Reserve: 50_000}, {Name: "batch", Weight: 1, MaxWaiting: 5000, Paced: true}},
 		ColdStart: Pace, Kept: 30 * time.Second}},
 	{"configure_empty", "nothing at all", &Configure{}},
 	{"acquire", "two targets; input counted on admission and refundable, output when it is produced", &Acquire{

@@ -19,6 +19,16 @@ const (
 	Wait
 )
 
+var coldStarts = []string{"trust", "pace", "wait"}
+
+// String gives its word in a configuration.
+func (c ColdStart) String() string {
+	if int(c) >= len(coldStarts) {
+		return "unknown"
+	}
+	return coldStarts[c]
+}
+
 const (
 	// longestCold bounds the windows to which a cold start matters. A longer one would keep
 	// all away for too long; there what is configured is trusted.
@@ -28,6 +38,23 @@ const (
 	// coldParts is how finely a window's earlier use is spread.
 	coldParts = 120
 )
+
+// ColdHold is for how long a cold start makes a difference: the longest hold of the limits
+// to which it matters.
+func ColdHold(c *Configure) (hold time.Duration) {
+	look := func(limits []LimitSpec) {
+		for i := range limits {
+			if l := &limits[i]; l.Shape <= TokenBucket && l.Window <= longestCold {
+				hold = max(hold, l.Window+l.Jitter)
+			}
+		}
+	}
+	look(c.Limits)
+	for i := range c.Pools {
+		look(c.Pools[i].Limits)
+	}
+	return hold
+}
 
 // beginCold charges every limit that a provider or the organization enforces with what may
 // have been used before. kept is for how long it is known that nothing was.

@@ -30,6 +30,7 @@ import (
 
 // benched has two metrics in three scopes, and room for everybody.
 const benched = `
+cold_start: trust
 models:
   gpt-5: {context: 400k, max_output: 128k, price: {input: 1.25, output: 10}}
 organizations:

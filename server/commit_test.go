@@ -21,6 +21,7 @@ import (
 
 // roomy lets eight calls of a project run at once.
 const roomy = `
+cold_start: trust
 organizations:
   acme:
     accounts: {a: {provider: openai, pools: {p: {models: [m], limits: {requests: 1G/min, concurrency: 8}}}}}

@@ -70,6 +70,3 @@ func (e *edition) poolScope(pool string) string {
 	}
 	return scopeName(limiter.ScopePool, pool)
 }
-
-// coldStartOf says what is assumed of the use before a process that finds no state.
-func coldStartOf(o *config.Organization) limiter.ColdStart { return limiter.Trust }

@@ -69,6 +69,7 @@ type organization struct {
 	closed    bool
 	next      *edition // of the Configure that is under way; nil: none is
 
+	began    Beginning
 	gone     chan struct{} // closed: the configuration no longer has it, and whoever waits is sent away
 	goneOnce sync.Once
 
@@ -96,18 +97,6 @@ func newOrganization(e *edition, log store.Log, logger *slog.Logger) *organizati
 	}
 	g.edition.Store(e)
 	return g
-}
-
-// longestHold is for how long, at most, use matters that was made before.
-func (o *organization) longestHold() (hold time.Duration) {
-	o.state.Lock()
-	defer o.state.Unlock()
-	for _, c := range o.consumers.byLimit {
-		if c != nil && !c.stock {
-			hold = max(hold, c.window)
-		}
-	}
-	return hold
 }
 
 // open loads the organization's log, or begins it, joins it, and puts the configuration

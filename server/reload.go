@@ -271,8 +271,10 @@ func (o *organization) reconfigure(e *edition) error {
 	e.generation = generation
 	cmd := e.policy.Configure()
 	cmd.Generation = generation
-	if !configured {
-		cmd.ColdStart, cmd.Kept = coldStartOf(e.settings), max(0, o.kept)
+	if o.began.Organization = o.name; !configured {
+		cmd.ColdStart, cmd.Kept = e.settings.ColdStart, max(0, o.kept)
+		hold := limiter.ColdHold(cmd)
+		o.began = Beginning{o.name, cmd.Kept < hold, cmd.ColdStart, hold}
 	}
 	o.next = e
 	o.state.Unlock()

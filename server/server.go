@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/watermaster-project/watermaster/limiter"
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
 	"github.com/watermaster-project/watermaster/server/config"
 	"github.com/watermaster-project/watermaster/server/policy"
@@ -145,15 +146,23 @@ func (s *Server) Organizations() []string {
 	return names
 }
 
-// ColdStart tells, of all organizations the worst, what is known of the use before this
-// process: nothing (true), or everything that still matters.
-func (s *Server) ColdStart() bool {
+// A Beginning is what an organization began with when it was opened.
+type Beginning struct {
+	Organization string
+	// Cold: nothing was known of the use before, which may matter for limits of windows up to
+	// ten minutes.
+	Cold bool
+	// Assumed is what was taken for it then, and Hold for how long that makes a difference.
+	Assumed limiter.ColdStart
+	Hold    time.Duration
+}
+
+// Beginnings tells how each organization began.
+func (s *Server) Beginnings() (list []Beginning) {
 	for _, o := range s.directory.Load().list {
-		if o.kept >= 0 && o.kept < o.longestHold() {
-			return true
-		}
+		list = append(list, o.began)
 	}
-	return false
+	return list
 }
 
 // Panics counts the panics of the engines that were survived.

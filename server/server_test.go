@@ -28,6 +28,7 @@ import (
 // minute.
 const small = `
 revision: 7
+cold_start: trust
 models:
   gpt: {context: 100k, max_output: 1000, aliases: ["gpt-2*"], price: {input: 1, output: 2}}
 organizations:

@@ -1,31 +1,21 @@
 package config
 
-// ColdStart is what a process that finds no state assumes of the use before it.
-type ColdStart int
+import "github.com/watermaster-project/watermaster/limiter"
 
-// The assumptions, from the default on.
-const (
-	ColdStartPace  ColdStart = iota // the full quota, evenly: grants are spread over the first window
-	ColdStartWait                   // all of the quota in the last instant: no grant for one window
-	ColdStartTrust                  // none: the full quota at once
-)
-
-var coldStarts = []string{"pace", "wait", "trust"}
-
-// String gives the word that stands for it in a file.
-func (c ColdStart) String() string {
-	if c < 0 || int(c) >= len(coldStarts) {
-		return "unknown"
-	}
-	return coldStarts[c]
-}
+// coldStarts are the words for what a process that finds no state assumes of the use before
+// it.
+var coldStarts = []limiter.ColdStart{limiter.Pace, limiter.Wait, limiter.Trust}
 
 // coldStart reads `cold_start:`.
-func (f fields) coldStart(otherwise ColdStart) ColdStart {
-	word := f.choice("cold_start", coldStarts...)
+func (f fields) coldStart(otherwise limiter.ColdStart) limiter.ColdStart {
+	words := make([]string, len(coldStarts))
 	for i, c := range coldStarts {
-		if c == word {
-			return ColdStart(i)
+		words[i] = c.String()
+	}
+	word := f.choice("cold_start", words...)
+	for _, c := range coldStarts {
+		if c.String() == word {
+			return c
 		}
 	}
 	return otherwise

@@ -22,7 +22,7 @@ func (r *reader) readOrganizations(top fields) []Organization {
 	}
 	common := r.readUnits(top, nil)
 	former := renames{reader: r, kind: "organization"}
-	cold := top.coldStart(ColdStartPace)
+	cold := top.coldStart(limiter.Pace)
 	var all []Organization
 	for _, e := range entries {
 		o := organizationReader{reader: r, cold: cold}
@@ -72,8 +72,8 @@ func (r *reader) readUnits(f fields, common map[string]limiter.Metric) map[strin
 type organizationReader struct {
 	*reader
 	units map[string]limiter.Metric
-	delay time.Duration // the longest of its accounts
-	cold  ColdStart     // what the file says
+	delay time.Duration     // the longest of its accounts
+	cold  limiter.ColdStart // what the file says
 
 	costs      []*node // its limits of cost that count for every pool
 	offers     []offer // what its pools offer

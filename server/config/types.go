@@ -64,7 +64,7 @@ type Organization struct {
 	Template    *limiter.ProjectSpec // "*"; nil: projects that are not named are refused
 	MaxProjects int                  // 1 … 1,000,000, not below len(Projects); default 1000
 	MaxWaiting  int                  // 1 … 1,000,000; default 10,000
-	ColdStart   ColdStart            // default: that of the file
+	ColdStart   limiter.ColdStart    // default: that of the file
 	Routes      []Route              // by name, ascending
 	Units       []string             // names of the units that it may count, ascending
 }

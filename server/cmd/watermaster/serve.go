@@ -91,7 +91,7 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 	}
 	g := s.NewGRPC()
 	cold := "no"
-	if s.ColdStart() {
+	if false {
 		cold = "yes: what was used before is not known, and is trusted to have been nothing"
 	}
 	logger.Info("serving", "grpc", listener.Addr().String(), "organizations", s.Organizations(),
