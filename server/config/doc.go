@@ -47,7 +47,7 @@
 //	credentials:
 //	  - name: search-workers
 //	    sha256: ${SEARCH_KEY_SHA256}              # of the key; a list while a key is rotated
-//	    client_certificate: search.workers.acme   # or instead: a SAN, or the common name
+//	    client_certificate: search.workers.acme   # or instead: a SAN, or the common name where there is none
 //	    organization: acme                        # "*": any
 //	    projects: [search, ads-*]                 # absent: all; the first, unless it ends in *, is what an empty field takes
 //	    priority_classes: [interactive, standard] # absent: all

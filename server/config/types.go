@@ -29,7 +29,7 @@ type Config struct {
 type Credential struct {
 	Name         string   // for logs and metrics
 	SHA256       []Digest // of its keys, as written; at most 16, none in two credentials
-	Certificates []string // DNS or URI SANs, or common names; at most 16, none in two credentials
+	Certificates []string // DNS or URI SANs, or common names of certificates without; at most 16, none in two credentials
 	Organization string   // "*": any, the request says which
 
 	// Projects are names, and prefixes that end in *, as written; nil: all of the
