@@ -10,6 +10,7 @@ import (
 
 	"github.com/watermaster-project/watermaster/limiter"
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/server/access"
 	"github.com/watermaster-project/watermaster/server/policy"
 )
 
@@ -31,7 +32,7 @@ const (
 func (s *Server) Acquire(ctx context.Context, req *pb.AcquireRequest) (*pb.AcquireResponse, error) {
 	a := asked{block: blockOf(ctx, req.Block)}
 	for try := 0; ; try++ {
-		o, err := s.find(req.Organization)
+		o, err := s.own(ctx, req.Organization)
 		if err != nil {
 			return nil, err
 		}
@@ -61,6 +62,10 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 	c := o.calls.get()
 	e := o.edition.Load()
 	fill(&c.request, req)
+	if err := narrow(&c.request, callerOf(ctx)); err != nil {
+		c.free()
+		return nil, false, err
+	}
 	if a.arrived == 0 {
 		a.arrived = o.now()
 	}
@@ -92,6 +97,17 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 	answer, err = o.answer(ctx, req, c, out)
 	c.free()
 	return answer, stale, err
+}
+
+// narrow holds a request to what its caller's credential is for.
+func narrow(r *policy.Request, c *access.Credential) (err error) {
+	if c == nil {
+		return nil
+	}
+	if r.Project, err = c.Project(r.Project); err != nil {
+		return err
+	}
+	return c.Class(r.Class)
 }
 
 // ofNames says whether a refusal is for a name that the engine does not have.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/watermaster-project/watermaster/server/access"
 	"github.com/watermaster-project/watermaster/server/policy"
 	"github.com/watermaster-project/watermaster/store"
 )
@@ -65,6 +66,8 @@ func statusOf(err error) error {
 		return s.Err()
 	}
 	var (
+		unknown  *access.Unauthenticated
+		denied   *access.Denied
 		notFound *policy.NotFound
 		invalid  *policy.Invalid
 		broken   *protovalidate.ValidationError
@@ -72,6 +75,12 @@ func statusOf(err error) error {
 		unusable *storeError
 	)
 	switch {
+	case errors.As(err, &unknown):
+		return status.Error(codes.Unauthenticated, unknown.Error())
+	case errors.As(err, &denied):
+		return withDetail(codes.PermissionDenied, denied.Error(), &errdetails.ErrorInfo{
+			Reason: "DENIED", Domain: errorDomain, Metadata: map[string]string{"kind": denied.What},
+		})
 	case errors.As(err, &notFound):
 		metadata := map[string]string{"kind": notFound.Kind, "name": notFound.Name}
 		if notFound.Nearest != "" {

@@ -65,8 +65,12 @@ func (s *Server) recovered(ctx context.Context, p any) error {
 	return status.Error(codes.Internal, "internal error")
 }
 
-// checkUnary holds requests to their rules and gives errors their codes.
+// checkUnary lets those through who may call, holds requests to their rules and gives errors their codes.
 func (s *Server) checkUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ctx, err := s.admit(ctx, info.FullMethod)
+	if err != nil {
+		return nil, statusOf(err)
+	}
 	if m, ok := req.(proto.Message); ok {
 		if err := validate(m); err != nil {
 			return nil, statusOf(err)
@@ -80,8 +84,12 @@ func (s *Server) checkUnary(ctx context.Context, req any, info *grpc.UnaryServer
 }
 
 func (s *Server) checkStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	if err := handler(srv, &checkedStream{stream}); err != nil {
-		return s.failed(stream.Context(), info.FullMethod, err)
+	ctx, err := s.admit(stream.Context(), info.FullMethod)
+	if err != nil {
+		return statusOf(err)
+	}
+	if err := handler(srv, &checkedStream{stream, ctx}); err != nil {
+		return s.failed(ctx, info.FullMethod, err)
 	}
 	return nil
 }
@@ -96,7 +104,12 @@ func (s *Server) failed(ctx context.Context, method string, err error) error {
 }
 
 // A checkedStream holds the messages of a stream to their rules.
-type checkedStream struct{ grpc.ServerStream }
+type checkedStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (c *checkedStream) Context() context.Context { return c.ctx }
 
 func (c *checkedStream) RecvMsg(m any) error {
 	if err := c.ServerStream.RecvMsg(m); err != nil {

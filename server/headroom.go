@@ -11,6 +11,7 @@ import (
 
 	"github.com/watermaster-project/watermaster/limiter"
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/server/access"
 )
 
 const (
@@ -22,7 +23,19 @@ const (
 )
 
 // A selection narrows what is shown of an organization; "" is all.
-type selection struct{ account, pool, project string }
+type selection struct {
+	account, pool, project string
+	caller                 *access.Credential // nil: sees all
+}
+
+// shows says whether the caller may see a project.
+func (s *selection) shows(project string) bool {
+	if s.caller == nil || s.caller.AnyProject() {
+		return true
+	}
+	_, err := s.caller.Project(project)
+	return err == nil
+}
 
 // A view is the state of an organization at one instant, taken while nothing changes.
 type view struct {
@@ -67,7 +80,8 @@ func (o *organization) look(sel selection) (*view, error) {
 	v.consumers = map[limitKey][]share{}
 	for i := range v.limits {
 		l := &v.limits[i]
-		v.consumers[keyOf(l)] = o.consumers.top(l.ID, v.now, l.Held+l.Reserved, maxShownConsumers)
+		top := o.consumers.top(l.ID, v.now, l.Held+l.Reserved, maxShownConsumers)
+		v.consumers[keyOf(l)] = slices.DeleteFunc(top, func(p share) bool { return !sel.shows(p.project) })
 	}
 	return v, nil
 }
@@ -79,7 +93,7 @@ func (s selection) has(l *limiter.Limit) bool {
 		account, pool, _ := cutPool(l.Owner)
 		return (s.account == "" || s.account == account) && (s.pool == "" || s.pool == pool)
 	case limiter.ScopeProject:
-		return s.project == "" || s.project == l.Owner
+		return (s.project == "" || s.project == l.Owner) && s.shows(l.Owner)
 	}
 	return true
 }

@@ -20,9 +20,9 @@ type monitor struct {
 }
 
 // GetHeadroom implements MonitorService.
-func (m *monitor) GetHeadroom(_ context.Context, req *pb.GetHeadroomRequest) (*pb.GetHeadroomResponse, error) {
-	sel := selection{req.Account, req.Pool, req.Project}
-	o, err := m.selected(req.Organization, sel)
+func (m *monitor) GetHeadroom(ctx context.Context, req *pb.GetHeadroomRequest) (*pb.GetHeadroomResponse, error) {
+	sel := selection{req.Account, req.Pool, req.Project, callerOf(ctx)}
+	o, err := m.selected(ctx, req.Organization, sel)
 	if err != nil {
 		return nil, err
 	}
@@ -41,8 +41,9 @@ const (
 
 // WatchHeadroom implements MonitorService.
 func (m *monitor) WatchHeadroom(req *pb.WatchHeadroomRequest, stream grpc.ServerStreamingServer[pb.WatchHeadroomResponse]) error {
-	sel := selection{req.Account, req.Pool, req.Project}
-	o, err := m.selected(req.Organization, sel)
+	ctx := stream.Context()
+	sel := selection{req.Account, req.Pool, req.Project, callerOf(ctx)}
+	o, err := m.selected(ctx, req.Organization, sel)
 	if err != nil {
 		return err
 	}
@@ -96,9 +97,13 @@ func (m *monitor) WatchHeadroom(req *pb.WatchHeadroomRequest, stream grpc.Server
 }
 
 // selected finds the organization of a selection, and checks that the rest of it is there.
-func (m *monitor) selected(organization string, sel selection) (*organization, error) {
-	o, err := m.server.find(organization)
+func (m *monitor) selected(ctx context.Context, organization string, sel selection) (*organization, error) {
+	o, err := m.server.own(ctx, organization)
 	if err != nil {
+		return nil, err
+	}
+	if sel.project != "" && !sel.shows(sel.project) {
+		_, err := sel.caller.Project(sel.project)
 		return nil, err
 	}
 	settings := o.edition.Load().settings

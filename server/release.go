@@ -23,11 +23,11 @@ func (s *Server) findLease(id string) (*organization, lease, error) {
 
 // Release implements LimiterService.
 func (s *Server) Release(ctx context.Context, req *pb.ReleaseRequest) (*pb.ReleaseResponse, error) {
-	return present(ctx, s, func() (*pb.ReleaseResponse, error) { return s.release(req) })
+	return present(ctx, s, func() (*pb.ReleaseResponse, error) { return s.release(ctx, req) })
 }
 
-func (s *Server) release(req *pb.ReleaseRequest) (*pb.ReleaseResponse, error) {
-	o, l, err := s.findLease(req.LeaseId)
+func (s *Server) release(ctx context.Context, req *pb.ReleaseRequest) (*pb.ReleaseResponse, error) {
+	o, l, err := s.ownLease(ctx, req.LeaseId)
 	if err != nil {
 		return nil, err
 	}
@@ -98,16 +98,16 @@ func (e *edition) settlement(c *call, advice *policy.Advice) *pb.ReleaseResponse
 
 // Renew implements LimiterService.
 func (s *Server) Renew(ctx context.Context, req *pb.RenewRequest) (*pb.RenewResponse, error) {
-	return present(ctx, s, func() (*pb.RenewResponse, error) { return s.renew(req) })
+	return present(ctx, s, func() (*pb.RenewResponse, error) { return s.renew(ctx, req) })
 }
 
-func (s *Server) renew(req *pb.RenewRequest) (*pb.RenewResponse, error) {
+func (s *Server) renew(ctx context.Context, req *pb.RenewRequest) (*pb.RenewResponse, error) {
 	var o *organization
 	ids := make([]limiter.LeaseID, len(req.LeaseIds)) // zero: none of ours
 	left := map[limiter.LeaseID]time.Duration{}       // 0: gone
 	var leases []limiter.LeaseID
 	for i, id := range req.LeaseIds {
-		g, l, err := s.findLease(id)
+		g, l, err := s.ownLease(ctx, id)
 		if err != nil {
 			continue
 		}

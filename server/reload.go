@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
+	"github.com/watermaster-project/watermaster/server/access"
 	"github.com/watermaster-project/watermaster/server/config"
 	"github.com/watermaster-project/watermaster/store"
 )
@@ -17,6 +18,7 @@ import (
 // configuration is another directory.
 type directory struct {
 	config        *config.Config
+	access        *access.List             // nil: there are no credentials, and everybody may do all
 	list          []*organization          // in the order of the configuration
 	byName        map[string]*organization // also under former names that nobody else has
 	byFingerprint map[uint32]*organization // likewise
@@ -156,6 +158,9 @@ func (d *directory) find(name string) *organization {
 // waits at others.
 func (s *Server) publish(old *directory, cfg *config.Config, next []*change) {
 	d := &directory{config: cfg, byName: map[string]*organization{}, byFingerprint: map[uint32]*organization{}}
+	if list := access.Compile(cfg.Credentials); !list.Empty() {
+		d.access = list
+	}
 	for _, p := range next {
 		d.list = append(d.list, p.organization)
 		d.byName[p.organization.name] = p.organization
@@ -206,7 +211,7 @@ func (s *Server) abandon(ctx context.Context, old *directory, next []*change) {
 	if len(back) == 0 {
 		return
 	}
-	d := &directory{old.config, slices.Clone(old.list), maps.Clone(old.byName), maps.Clone(old.byFingerprint)}
+	d := &directory{old.config, old.access, slices.Clone(old.list), maps.Clone(old.byName), maps.Clone(old.byFingerprint)}
 	for was, again := range back {
 		d.list[slices.Index(d.list, was)] = again
 		for name, o := range d.byName {

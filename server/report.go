@@ -15,20 +15,20 @@ import (
 
 // Report implements LimiterService.
 func (s *Server) Report(ctx context.Context, req *pb.ReportRequest) (*pb.ReportResponse, error) {
-	return present(ctx, s, func() (*pb.ReportResponse, error) { return s.report(req) })
+	return present(ctx, s, func() (*pb.ReportResponse, error) { return s.report(ctx, req) })
 }
 
-func (s *Server) report(req *pb.ReportRequest) (*pb.ReportResponse, error) {
+func (s *Server) report(ctx context.Context, req *pb.ReportRequest) (*pb.ReportResponse, error) {
 	in := policy.Settlement{Rand: rand.Uint64()}
 	var o *organization
 	if req.LeaseId != "" {
-		g, l, err := s.findLease(req.LeaseId)
+		g, l, err := s.ownLease(ctx, req.LeaseId)
 		if err != nil {
 			return nil, err
 		}
 		o, in.Lease, in.Target = g, l.id, l.target
 	} else {
-		g, err := s.find(req.Organization)
+		g, err := s.own(ctx, req.Organization)
 		if err != nil {
 			return nil, err
 		}

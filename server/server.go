@@ -46,6 +46,10 @@ type Server struct {
 	directory     atomic.Pointer[directory]
 	reloading     chan struct{} // of capacity 1: full while a configuration is being put in force
 
+	unauthenticated atomic.Int64 // calls without a key that is known
+	denied          atomic.Int64 // calls for what their credential is not for
+	peerNames       func(context.Context) []string
+
 	health     *health.Server
 	healthLock sync.Mutex
 	serving    bool // it has begun, and does not drain

@@ -99,3 +99,6 @@ func (c *Credential) Class(asked string) error {
 	}
 	return nil
 }
+
+// AnyProject says whether the credential is for all projects.
+func (c *Credential) AnyProject() bool { return c.projects == nil }
