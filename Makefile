@@ -68,14 +68,15 @@ mutants: ## Plant bugs in the engine, one at a time: its tests must notice each
 	go test -tags mutants -run TestMutants -v -timeout 30m ./limiter
 
 .PHONY: generate
-generate: ## Generate Go from proto/
+generate: ## Generate Go and the OpenAPI document from proto/
 	$(BUF) generate
 
 .PHONY: generate-check
 generate-check: ## Fail if what is generated is not current
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	$(BUF) generate -o "$$dir"; \
-	diff -r -x '*.proto' -x '*_test.go' -x doc.go "$$dir/proto/watermaster" proto/watermaster \
+	diff -r -x '*.proto' -x '*.yaml' -x '*_test.go' -x doc.go -x openapi.go "$$dir/proto/watermaster" proto/watermaster \
+	&& diff -r "$$dir/server/web/internal" server/web/internal \
 	|| { echo 'make: generated code is not current; run make generate' >&2; exit 1; }
 
 .PHONY: lint
