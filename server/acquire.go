@@ -83,6 +83,10 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 		}
 		return nil, false, err
 	}
+	crowded := s.waiting.Load() >= s.maxWaiting && !o.hasPlace(c.acquire.Key)
+	if crowded {
+		c.acquire.MaxWait = 0
+	}
 	c.waits = a.block > 0 && !s.isDraining()
 	o.propose(&c.acquire, c)
 	out := &c.out
@@ -91,6 +95,9 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 			c.free()
 			return nil, false, err
 		}
+	}
+	if crowded && out.event.Kind == limiter.Refused && out.event.Reason == limiter.WaitTooLong {
+		out.event.Reason = limiter.QueueFull
 	}
 	stale = stale || errors.Is(out.err, errRetired) ||
 		out.err == nil && out.event.Kind == limiter.Refused && o.edition.Load() != e && ofNames(out.event.Reason)

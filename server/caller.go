@@ -6,7 +6,6 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 
 	"github.com/watermaster-project/watermaster/server/access"
 )
@@ -29,7 +28,11 @@ func (s *Server) admit(ctx context.Context, method string) (context.Context, err
 		return ctx, nil
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
-	c, err := list.Authorize(method, md, s.namesOf(ctx))
+	names, err := s.namesOf(ctx)
+	var c *access.Credential
+	if err == nil {
+		c, err = list.Authorize(method, md, names)
+	}
 	if err != nil {
 		s.refused(err)
 		return ctx, err
@@ -51,18 +54,15 @@ func (s *Server) refused(err error) {
 }
 
 // namesOf gives the names in the caller's verified client certificate.
-func (s *Server) namesOf(ctx context.Context) []string {
-	p, ok := peer.FromContext(ctx)
+func (s *Server) namesOf(ctx context.Context) ([]string, error) {
+	p, ok := s.peer(ctx)
 	if !ok {
-		return nil
+		return nil, errNoPeer
 	}
 	if t, ok := p.AuthInfo.(credentials.TLSInfo); ok {
-		return access.NamesOf(&t.State)
+		return access.NamesOf(&t.State), nil
 	}
-	if s.peerNames != nil {
-		return s.peerNames(ctx)
-	}
-	return nil
+	return nil, nil
 }
 
 // own finds the organization of a call: by its name, "" being the credential's, or else the

@@ -201,11 +201,24 @@ func (o *organization) take(entries []store.Entry, b *batch) {
 	}
 	if !o.lost {
 		o.arm()
+		_, waiting := o.engine.Counts()
+		o.count(waiting)
 	}
 	for _, c := range b.calls {
 		if c != nil {
 			c.signal()
 		}
+	}
+}
+
+// count tells the server how many wait here. The caller holds state.
+func (o *organization) count(waiting int) {
+	if o.closed {
+		waiting = 0
+	}
+	if d := int64(waiting) - o.counted; d != 0 && o.waitingInAll != nil {
+		o.counted += d
+		o.waitingInAll.Add(d)
 	}
 }
 

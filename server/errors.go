@@ -45,6 +45,8 @@ var (
 	// errRetired says that the configuration no longer has the organization, or has it under
 	// another name.
 	errRetired = errors.New("the organization is no longer served under this name")
+	// errNoPeer says that it is not known who calls: the gateway's call has ended.
+	errNoPeer = errors.New("the caller is not known")
 	// errSlow says that a stream's reader does not read.
 	errSlow = errors.New("the stream is not read")
 	// errProjects says that the organization has as many projects as it may have.
@@ -77,6 +79,8 @@ func statusOf(err error) error {
 	switch {
 	case errors.As(err, &unknown):
 		return status.Error(codes.Unauthenticated, unknown.Error())
+	case errors.Is(err, errNoPeer):
+		return status.Error(codes.Unauthenticated, err.Error())
 	case errors.As(err, &denied):
 		return withDetail(codes.PermissionDenied, denied.Error(), &errdetails.ErrorInfo{
 			Reason: "DENIED", Domain: errorDomain, Metadata: map[string]string{"kind": denied.What},

@@ -69,7 +69,10 @@ type organization struct {
 	closed    bool
 	next      *edition // of the Configure that is under way; nil: none is
 
-	began    Beginning
+	began        Beginning
+	waitingInAll *atomic.Int64 // of the server; counts what counted says
+	counted      int64
+
 	gone     chan struct{} // closed: the configuration no longer has it, and whoever waits is sent away
 	goneOnce sync.Once
 
@@ -264,6 +267,7 @@ func (o *organization) close() {
 	o.state.Lock()
 	defer o.state.Unlock()
 	o.closed = true
+	o.count(0)
 	if o.alarm != nil {
 		o.alarm.Stop()
 	}

@@ -40,6 +40,13 @@ func (p *place) await(c *call) {
 	c.place, c.same, p.calls = p, p.calls, c
 }
 
+// hasPlace says whether a request waits already.
+func (o *organization) hasPlace(key limiter.Key) bool {
+	o.state.Lock()
+	defer o.state.Unlock()
+	return o.places[key] != nil
+}
+
 // unqueued ends the place under the event's key, if there is one. The calls at it are told
 // why; shared says that another was told the same.
 func (o *organization) unqueued(ev *limiter.Event, shared bool) {

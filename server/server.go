@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/peer"
 
 	"github.com/watermaster-project/watermaster/limiter"
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
@@ -33,6 +35,12 @@ type Options struct {
 	// put into it (or the size of the snapshot, if that is more). 0: never, for a log that
 	// keeps no entries.
 	SnapshotEvery int
+	// Peer says who is at the other end of a call; nil: as gRPC says. A gateway in this process
+	// calls for others.
+	Peer func(context.Context) (*peer.Peer, bool)
+	// MaxWaiting bounds the requests that wait in all organizations together, as a bound on
+	// memory; beyond it they are refused as QUEUE_FULL. 0: 100,000.
+	MaxWaiting int
 }
 
 // A Server decides for the organizations of a configuration.
@@ -44,11 +52,13 @@ type Server struct {
 	log           store.Log
 	snapshotEvery int
 	directory     atomic.Pointer[directory]
+	maxWaiting    int64
+	waiting       atomic.Int64  // requests, in all organizations
 	reloading     chan struct{} // of capacity 1: full while a configuration is being put in force
 
 	unauthenticated atomic.Int64 // calls without a key that is known
 	denied          atomic.Int64 // calls for what their credential is not for
-	peerNames       func(context.Context) []string
+	peer            func(context.Context) (*peer.Peer, bool)
 
 	health     *health.Server
 	healthLock sync.Mutex
@@ -75,10 +85,15 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		logger:        o.Logger,
 		log:           o.Log,
 		snapshotEvery: o.SnapshotEvery,
+		peer:          o.Peer,
+		maxWaiting:    int64(cmp.Or(o.MaxWaiting, defaultMaxWaiting)),
 		reloading:     make(chan struct{}, 1),
 		health:        health.NewServer(),
 		draining:      make(chan struct{}),
 		closing:       make(chan struct{}),
+	}
+	if s.peer == nil {
+		s.peer = peer.FromContext
 	}
 	s.monitor.server = s
 	s.directory.Store(&directory{config: &config.Config{}})
@@ -91,10 +106,13 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
+const defaultMaxWaiting = 100_000
+
 // newOrganization makes an organization that has to be opened.
 func (s *Server) newOrganization(e *edition) *organization {
 	o := newOrganization(e, s.log, s.logger)
 	o.snapshotEvery = s.snapshotEvery
+	o.waitingInAll = &s.waiting
 	o.onLost = func(n int) { s.changeHealth(func() { s.lost += n }) }
 	return o
 }

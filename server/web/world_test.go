@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // small is an organization where one call at a time runs.
 const small = `
 revision: 7
+cold_start: trust
 models:
   gpt: {context: 100k, max_output: 1000}
 organizations:
