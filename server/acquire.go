@@ -38,6 +38,9 @@ func (s *Server) Acquire(ctx context.Context, req *pb.AcquireRequest) (*pb.Acqui
 		}
 		answer, stale, err := s.acquire(ctx, o, req, &a)
 		if !stale || try == maxStale {
+			if s.debug {
+				s.logDecision(ctx, o, req, answer, err)
+			}
 			return answer, err
 		}
 		start := time.Now()

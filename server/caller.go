@@ -2,10 +2,11 @@ package server
 
 import (
 	"context"
-	"errors"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/watermaster-project/watermaster/server/access"
 )
@@ -34,7 +35,6 @@ func (s *Server) admit(ctx context.Context, method string) (context.Context, err
 		c, err = list.Authorize(method, md, names)
 	}
 	if err != nil {
-		s.refused(err)
 		return ctx, err
 	}
 	if c == nil {
@@ -45,10 +45,10 @@ func (s *Server) admit(ctx context.Context, method string) (context.Context, err
 
 // refused counts a call that was not let through.
 func (s *Server) refused(err error) {
-	var unknown *access.Unauthenticated
-	if errors.As(err, &unknown) {
+	switch status.Code(err) {
+	case codes.Unauthenticated:
 		s.unauthenticated.Add(1)
-	} else {
+	case codes.PermissionDenied:
 		s.denied.Add(1)
 	}
 }

@@ -144,7 +144,7 @@ func (o *organization) commit(b *batch) (err error) {
 	if err := o.append(ctx, b); err != nil {
 		return err
 	}
-	o.snapshot(ctx)
+	o.snapshot()
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
@@ -32,7 +33,7 @@ const (
 func (s *Server) NewGRPC(more ...grpc.ServerOption) *grpc.Server {
 	unary := []grpc.UnaryServerInterceptor{recovery.UnaryServerInterceptor(recovery.WithRecoveryHandlerContext(s.recovered))}
 	stream := []grpc.StreamServerInterceptor{recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(s.recovered))}
-	if s.logger.Enabled(context.Background(), slog.LevelDebug) {
+	if s.debug {
 		log := logging.LoggerFunc(func(ctx context.Context, l logging.Level, text string, fields ...any) {
 			s.logger.Log(ctx, slog.LevelDebug, text, append(fields, "level", l)...)
 		})
@@ -69,7 +70,7 @@ func (s *Server) recovered(ctx context.Context, p any) error {
 func (s *Server) checkUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	ctx, err := s.admit(ctx, info.FullMethod)
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, s.failed(ctx, info.FullMethod, err)
 	}
 	if m, ok := req.(proto.Message); ok {
 		if err := validate(m); err != nil {
@@ -86,7 +87,13 @@ func (s *Server) checkUnary(ctx context.Context, req any, info *grpc.UnaryServer
 func (s *Server) checkStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	ctx, err := s.admit(stream.Context(), info.FullMethod)
 	if err != nil {
-		return statusOf(err)
+		return s.failed(ctx, info.FullMethod, err)
+	}
+	if info.FullMethod == healthpb.Health_Watch_FullMethodName {
+		watching, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go s.endWatch(watching, cancel)
+		ctx = watching
 	}
 	if err := handler(srv, &checkedStream{stream, ctx}); err != nil {
 		return s.failed(ctx, info.FullMethod, err)
@@ -94,9 +101,27 @@ func (s *Server) checkStream(srv any, stream grpc.ServerStream, info *grpc.Strea
 	return nil
 }
 
+// endWatch ends a stream that watches the health when the server drains: it would otherwise
+// last as long as the caller likes. The caller has a second to be told.
+func (s *Server) endWatch(ctx context.Context, cancel context.CancelFunc) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-s.draining:
+	}
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+		cancel()
+	}
+}
+
 // failed gives an error its code. What is our fault is logged with what callers do not see.
 func (s *Server) failed(ctx context.Context, method string, err error) error {
 	mapped := statusOf(err)
+	s.refused(mapped)
 	if c := status.Code(mapped); c == codes.Internal || c == codes.Unavailable || c == codes.Unknown {
 		s.logger.ErrorContext(ctx, "a call failed", "method", method, "code", c.String(), "error", err)
 	}

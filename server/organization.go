@@ -45,6 +45,8 @@ type organization struct {
 	snapshotEvery int // bytes; 0: never
 	snapshotSize  int // of the latest
 	tail          int // bytes in the log behind it
+	installing    atomic.Bool
+	background    sync.WaitGroup
 
 	// What follows from the log. Held while entries are applied, and by who looks.
 	state     sync.Mutex
@@ -262,8 +264,10 @@ func (o *organization) ring() {
 	}
 }
 
-// close stops the alarm. Callers are still answered.
+// close stops the alarm and waits for what runs in the background. Callers are still
+// answered.
 func (o *organization) close() {
+	defer o.background.Wait()
 	o.state.Lock()
 	defer o.state.Unlock()
 	o.closed = true

@@ -321,7 +321,10 @@ func (o *organization) retire(ctx context.Context) {
 	c := o.calls.get()
 	defer c.free()
 	o.propose(&limiter.Tick{}, c) // it fails, behind whatever was under way
-	o.install(ctx)
+	o.background.Wait()
+	if s, ok := o.written(); ok {
+		o.install(ctx, s)
+	}
 }
 
 // anyCalls says whether a call waits.

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -49,6 +50,7 @@ type Server struct {
 	monitor
 
 	logger        *slog.Logger
+	debug         bool // each decision is logged
 	log           store.Log
 	snapshotEvery int
 	directory     atomic.Pointer[directory]
@@ -83,6 +85,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{
 		logger:        o.Logger,
+		debug:         o.Logger.Enabled(ctx, slog.LevelDebug),
 		log:           o.Log,
 		snapshotEvery: o.SnapshotEvery,
 		peer:          o.Peer,
@@ -157,6 +160,24 @@ func (s *Server) changeHealth(change func()) {
 		s.health.SetServingStatus(name, to)
 	}
 }
+
+// Ready says why no calls should be sent here; nil: they should.
+func (s *Server) Ready() error {
+	s.healthLock.Lock()
+	defer s.healthLock.Unlock()
+	switch {
+	case s.isDraining():
+		return errDraining
+	case !s.serving:
+		return errors.New("the server has not begun")
+	case s.lost > 0:
+		return fmt.Errorf("the state of %d organizations is lost to a fault; the log says why", s.lost)
+	}
+	return nil
+}
+
+// Config gives the configuration in force. It must not be changed.
+func (s *Server) Config() *config.Config { return s.directory.Load().config }
 
 // Organizations lists the names of the organizations, in the order of the configuration.
 func (s *Server) Organizations() []string {

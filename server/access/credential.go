@@ -102,3 +102,6 @@ func (c *Credential) Class(asked string) error {
 
 // AnyProject says whether the credential is for all projects.
 func (c *Credential) AnyProject() bool { return c.projects == nil }
+
+// AnyOrganization says whether the credential is for all organizations.
+func (c *Credential) AnyOrganization() bool { return c.organization == "*" }
