@@ -5,9 +5,9 @@ type ColdStart int
 
 // The assumptions, from the default on.
 const (
-	ColdStartPace  ColdStart = iota // the full quota, evenly: grants are spread over the first window
-	ColdStartWait                   // all of the quota in the last instant: no grant for one window
-	ColdStartTrust                  // none: the full quota at once
+	ColdStartPace  ColdStart = iota // the full quota, evenly
+	ColdStartWait                   // all of the quota in the last instant
+	ColdStartTrust                  // none
 )
 
 var coldStarts = []string{"pace", "wait", "trust"}
