@@ -31,13 +31,14 @@ organizations:
           deployment: gpt-5
           Authorization: Bearer ` + canary + `
           apiKey: ` + canary + `
+          credentials: ` + canary + `
           region: ${WM_CANARY}
           zone: ${WM_NONE:-` + canary + `}
           token: *shared
           private: |
             two lines
             ` + canary + `
-        pools: {token-pool: {models: [{name: m, attributes: {deployment: large, sas_token: ` + canary + `}}], limits: {tokens: 2M/min}}}
+        pools: {token-pool: {models: [{name: m, attributes: {deployment: large, client_certificate: ` + canary + `}}], limits: {tokens: 2M/min}}}
     projects: {key: {weight: 3}}
 credentials:
   # - name: former
@@ -67,11 +68,12 @@ organizations:
           deployment: gpt-5
           Authorization: REDACTED
           apiKey: REDACTED
+          credentials: REDACTED
           region: REDACTED
           zone: REDACTED
           token: *shared
           private: REDACTED
-        pools: {token-pool: {models: [{name: m, attributes: {deployment: large, sas_token: REDACTED}}], limits: {tokens: 2M/min}}}
+        pools: {token-pool: {models: [{name: m, attributes: {deployment: large, client_certificate: REDACTED}}], limits: {tokens: 2M/min}}}
     projects: {key: {weight: 3}}
 credentials:
 # - name: former
