@@ -6,27 +6,30 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
-
-	"github.com/watermaster-project/watermaster/server"
-	"github.com/watermaster-project/watermaster/store/memory"
 )
 
 // serveFlags are the flags of `watermaster serve`.
 type serveFlags struct {
-	config    string
-	grpc      string
-	insecure  bool
-	logLevel  string
-	logFormat string
+	config     string
+	grpc       string
+	http       string
+	pprof      string
+	state      string
+	fsync      string
+	tlsCert    string
+	tlsKey     string
+	tlsClients string
+	insecure   bool
+	grace      time.Duration
+	drainDelay time.Duration
+	maxWaiting int
+	logLevel   string
+	logFormat  string
 }
 
 func newServe() *cobra.Command {
@@ -34,8 +37,10 @@ func newServe() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Serves a configuration",
-		Long: "Serves a configuration. Every flag may also be given as an environment variable:\n" +
-			"--log-level is WATERMASTER_LOG_LEVEL.",
+		Long: "Serves a configuration: gRPC at --grpc, JSON, /metrics, /healthz and /readyz at --http. A change of the\n" +
+			"file, of the certificates, or SIGHUP takes hold without a restart; a file that is wrong is told and changes\n" +
+			"nothing. SIGTERM sends away who waits, lets calls end for --grace, and stops.\n\n" +
+			"Every flag may also be given as an environment variable: --log-level is WATERMASTER_LOG_LEVEL.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM, syscall.SIGINT)
@@ -46,93 +51,51 @@ func newServe() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&f.config, "config", "", "the configuration `FILE` (required)")
 	flags.StringVar(&f.grpc, "grpc", "127.0.0.1:8081", "`ADDRESS` to serve gRPC on")
-	flags.BoolVar(&f.insecure, "insecure", false, "serve beyond this machine without encryption and keys")
-	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&f.http, "http", "127.0.0.1:8080", "`ADDRESS` to serve HTTP on; empty: none")
+	flags.StringVar(&f.pprof, "pprof", "", "loopback `ADDRESS` to serve Go's profiles on; empty: none")
+	flags.StringVar(&f.state, "state", "", "`DIR` to keep the state in, so that it survives a restart and a crash; empty: in memory alone")
+	flags.StringVar(&f.fsync, "fsync", "100ms", "when --state is on the disk itself: always (before each answer), never, or at least every `TIME`;\n"+
+		"what the process itself loses by a crash is nothing in any case")
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "`FILE` of the server's certificate and its chain, PEM; read again when it changes")
+	flags.StringVar(&f.tlsKey, "tls-key", "", "`FILE` of its private key, PEM")
+	flags.StringVar(&f.tlsClients, "tls-client-ca", "", "`FILE` of the authorities whose client certificates are asked for, PEM")
+	flags.BoolVar(&f.insecure, "insecure", false, "serve beyond this machine without encryption or without keys")
+	flags.DurationVar(&f.grace, "grace", 25*time.Second, "how long calls have to end after SIGTERM")
+	flags.DurationVar(&f.drainDelay, "drain-delay", 0, "how long to go on taking calls after SIGTERM, while balancers notice that health is NOT_SERVING; part of --grace")
+	flags.IntVar(&f.maxWaiting, "max-waiting", 100_000, "requests that may wait in all organizations together")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug (every decision), info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return c
 }
 
-// drainTime is how long calls have to end when the process is told to.
-const drainTime = 25 * time.Second
+// validate says what is wrong with the flags, all at once.
+func (f *serveFlags) validate() error {
+	var all []error
+	fail := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
+	if f.config == "" {
+		fail("--config FILE is needed")
+	}
+	if (f.tlsCert == "") != (f.tlsKey == "") {
+		fail("--tls-cert and --tls-key go together")
+	}
+	if f.tlsClients != "" && f.tlsCert == "" {
+		fail("--tls-client-ca needs --tls-cert and --tls-key")
+	}
+	if f.grace < 0 || f.drainDelay < 0 || f.drainDelay > f.grace {
+		fail("--grace and --drain-delay are not below 0, and the delay is part of the grace")
+	}
+	if f.maxWaiting < 1 {
+		fail("--max-waiting must be at least 1")
+	}
+	if f.state == "" && f.fsync != "100ms" {
+		fail("--fsync says how --state is kept: give that too")
+	}
+	return errors.Join(all...)
+}
 
 // gcPercent lets the heap grow to five times what is in use, unless GOGC says otherwise. That
 // is little (some hundred bytes for each lease), while a call allocates some kilobytes.
 const gcPercent = 400
-
-// serve runs until the context ends, and then lets calls end.
-func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
-	if f.config == "" {
-		return errors.New("serve: --config FILE is needed")
-	}
-	logger, err := newLogger(f.logLevel, f.logFormat, stderr)
-	if err != nil {
-		return err
-	}
-	if err := checkBind(f.grpc, f.insecure); err != nil {
-		return err
-	}
-	cfg, err := loadConfig(f.config, stderr)
-	if err != nil {
-		return err
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	log := memory.Open(memory.Options{})
-	defer func() { err = errors.Join(err, log.Close()) }()
-	s, err := server.New(ctx, server.Options{Config: cfg, Log: log, Logger: logger})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	listener, err := net.Listen("tcp", f.grpc)
-	if err != nil {
-		return fmt.Errorf("serve: %w", err)
-	}
-	g := s.NewGRPC()
-	cold := "no"
-	if false {
-		cold = "yes: what was used before is not known, and is trusted to have been nothing"
-	}
-	logger.Info("serving", "grpc", listener.Addr().String(), "organizations", s.Organizations(),
-		"store", "memory", "cold_start", cold, "version", version())
-	failed := make(chan error, 1)
-	go func() { failed <- g.Serve(listener) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
-	}
-	logger.Info("draining")
-	s.Drain()
-	stopWithin(g, drainTime)
-	if err := <-failed; err != nil && !errors.Is(err, grpc.ErrServerStopped) { // stopped before it began
-		return fmt.Errorf("serve: %w", err)
-	}
-	logger.Info("stopped")
-	return nil
-}
-
-// stopWithin lets calls end, for a while.
-func stopWithin(g *grpc.Server, d time.Duration) {
-	t := time.AfterFunc(d, g.Stop)
-	defer t.Stop()
-	g.GracefulStop()
-}
-
-// checkBind refuses an address that others can reach, unless it is wanted.
-func checkBind(address string, insecure bool) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("--grpc: %w", err)
-	}
-	ip := net.ParseIP(host)
-	if insecure || host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("--grpc %s can be reached from other machines, and nothing is encrypted or asks for keys: "+
-		"bind a loopback address, or say --insecure", address)
-}
 
 func newLogger(level, format string, w io.Writer) (*slog.Logger, error) {
 	var l slog.Level
@@ -147,4 +110,21 @@ func newLogger(level, format string, w io.Writer) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, o)), nil
 	}
 	return nil, fmt.Errorf("--log-format %q: text or json", format)
+}
+
+// serve runs until the context ends, and then lets calls end.
+func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
+	if err := f.validate(); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	logger, err := newLogger(f.logLevel, f.logFormat, stderr)
+	if err != nil {
+		return err
+	}
+	s, err := newService(ctx, f, logger, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	return s.run(ctx)
 }
