@@ -28,6 +28,7 @@ type organization struct {
 	leases      atomic.Uint64 // given names so far
 	calls       calls
 	panics      atomic.Int64 // of the engine
+	retries     retryBudget
 
 	// What gathers while the leader is busy.
 	mu        sync.Mutex
@@ -101,6 +102,7 @@ func newOrganization(e *edition, log store.Log, logger *slog.Logger) *organizati
 		alarmAt:     limiter.Never,
 	}
 	g.edition.Store(e)
+	g.retries.init(g.now())
 	return g
 }
 
