@@ -21,6 +21,7 @@ func newRoot() *cobra.Command {
 		newServe(),
 		newCheck(),
 		newSimulate(),
+		newKey(),
 		newVersion(),
 	)
 	for _, c := range root.Commands() {

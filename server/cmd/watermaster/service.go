@@ -32,6 +32,7 @@ type service struct {
 	flags  serveFlags
 	logger *slog.Logger
 	stderr io.Writer
+	loaded stamp  // of the configuration's file
 	store  string // what it is called
 	closer io.Closer
 	server *server.Server
@@ -58,6 +59,7 @@ func newService(ctx context.Context, f serveFlags, logger *slog.Logger, stderr i
 			_ = s.close() // the first error is what matters
 		}
 	}()
+	s.loaded = stampOf(f.config) // before it is read: a change meanwhile must not be missed
 	cfg, err := loadConfig(f.config, stderr)
 	if err != nil {
 		return nil, err
@@ -169,7 +171,7 @@ func (s *service) run(ctx context.Context) error {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		watch(watching, s.flags.config, lookEvery, hangups, func() { s.reload(watching) })
+		watch(watching, s.flags.config, s.loaded, lookEvery, hangups, func() { s.reload(watching) })
 	}()
 	defer func() { stop(); <-watched }()
 
