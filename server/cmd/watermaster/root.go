@@ -21,6 +21,8 @@ func newRoot() *cobra.Command {
 		newServe(),
 		newCheck(),
 		newSimulate(),
+		newTop(),
+		newHealthcheck(),
 		newVersion(),
 	)
 	for _, c := range root.Commands() {
