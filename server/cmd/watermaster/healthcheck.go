@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -10,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"github.com/watermaster-project/watermaster/server/cmd/watermaster/top"
 )
 
 const healthcheckHelp = `Asks a server's grpc.health.v1 whether it serves, prints one word, and exits with 0 if that is SERVING,
@@ -55,12 +58,12 @@ func newHealthcheck() *cobra.Command {
 }
 
 // healthcheck prints how the server is. It is an error if that is not SERVING.
-func healthcheck(ctx context.Context, dial *dialFlags, service string, timeout time.Duration, w io.Writer) error {
+func healthcheck(ctx context.Context, dial *dialFlags, service string, timeout time.Duration, w io.Writer) (err error) {
 	conn, err := dial.dial()
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	answer, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{Service: service})
 	word, reason := "UNREACHABLE", ""
 	switch status.Code(err) {
@@ -73,7 +76,7 @@ func healthcheck(ctx context.Context, dial *dialFlags, service string, timeout t
 	case codes.DeadlineExceeded:
 		reason = fmt.Sprintf("no answer within %s", timeout)
 	default:
-		reason = status.Convert(err).Message()
+		reason = top.Reason(err)
 	}
 	if _, err := fmt.Fprintln(w, word); err != nil {
 		return fmt.Errorf("healthcheck: %w", err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -86,12 +87,12 @@ func (f *topFlags) check() error {
 	return nil
 }
 
-func (f *topFlags) run(c *cobra.Command, live bool) error {
+func (f *topFlags) run(c *cobra.Command, live bool) (err error) {
 	conn, err := f.dial.dial()
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	client := pb.NewMonitorServiceClient(conn)
 	if live {
 		return f.failed(top.Live{
@@ -123,7 +124,7 @@ func (f *topFlags) run(c *cobra.Command, live bool) error {
 // failed tells which server an error is from.
 func (f *topFlags) failed(err error) error {
 	if s, ok := status.FromError(err); ok && err != nil {
-		return fmt.Errorf("top: %s: %s (%s)", f.dial.address, s.Message(), s.Code())
+		return fmt.Errorf("top: %s: %s (%s)", f.dial.address, top.Reason(err), s.Code())
 	}
 	return err
 }

@@ -36,7 +36,7 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.state.Headroom, m.state.Connected, m.state.Trouble = msg.headroom, true, ""
 		m.heard = m.now()
 	case lost:
-		m.state.Connected, m.state.Trouble = false, reason(msg.err)
+		m.state.Connected, m.state.Trouble = false, Reason(msg.err)
 	case ended:
 		m.err = msg.err
 		return m, tea.Quit

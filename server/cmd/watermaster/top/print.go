@@ -69,7 +69,7 @@ func (t Text) ask(ctx context.Context, patiently bool) (*pb.Headroom, error) {
 			return answer.GetHeadroom(), err
 		}
 		if b.next == 0 {
-			fmt.Fprintln(t.Trouble, "reconnecting:", clean(reason(err)))
+			fmt.Fprintln(t.Trouble, "reconnecting:", clean(Reason(err)))
 		}
 		if !b.wait(ctx) {
 			return nil, ctx.Err()

@@ -50,6 +50,9 @@ var escape = regexp.MustCompile("\x1b\\[[0-9;]*m")
 // TestScreensFit: whatever the size, the screen is filled exactly, and nothing but the
 // palette's own escapes reaches the terminal.
 func TestScreensFit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of screens")
+	}
 	for name, s := range scenes() {
 		for _, s.Palette = range []Palette{Plain, Mono, Color} {
 			for width := 1; width <= 210; width += 1 + width/10 {

@@ -99,9 +99,9 @@ func TestWatcherReconnects(t *testing.T) {
 			case heard:
 				told = append(told, m.headroom.GetOrganization())
 			case lost:
-				told = append(told, reason(m.err))
+				told = append(told, Reason(m.err))
 			case ended:
-				told = append(told, "ended: "+reason(m.err))
+				told = append(told, "ended: "+Reason(m.err))
 			}
 		}}
 		w.run(t.Context())
@@ -147,7 +147,7 @@ func TestReason(t *testing.T) {
 		{status.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: unknown authority"`), "authentication handshake failed: tls: unknown authority"},
 		{status.Error(codes.Unavailable, `connection error: desc = broken "quotes`), `connection error: desc = broken "quotes`},
 	} {
-		if got := reason(tt.err); got != tt.want {
+		if got := Reason(tt.err); got != tt.want {
 			t.Errorf("%v: %s, want %s", tt.err, got, tt.want)
 		}
 	}

@@ -108,9 +108,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// reason gives the part of an error that tells an operator most: gRPC wraps what the
+// Reason gives the part of an error that tells an operator most: gRPC wraps what the
 // system says in three layers.
-func reason(err error) string {
+func Reason(err error) string {
 	text := status.Convert(err).Message()
 	if _, quoted, ok := strings.Cut(text, "desc = "); ok {
 		if inner, err := strconv.Unquote(quoted); err == nil {
