@@ -24,6 +24,7 @@ import (
 	"github.com/watermaster-project/watermaster/server/certificate"
 	"github.com/watermaster-project/watermaster/server/web"
 	"github.com/watermaster-project/watermaster/store"
+	"github.com/watermaster-project/watermaster/store/file"
 	"github.com/watermaster-project/watermaster/store/memory"
 )
 
@@ -93,10 +94,26 @@ func newService(ctx context.Context, f serveFlags, logger *slog.Logger, stderr i
 
 // openStore opens the log, and says how many bytes of it call for a snapshot.
 func (s *service) openStore() (log store.Log, snapshotEvery int, err error) {
-	m := memory.Open(memory.Options{})
-	s.store, s.closer = "memory", m
-	return m, 0, nil
+	if s.flags.state == "" {
+		m := memory.Open(memory.Options{})
+		s.store, s.closer = "memory", m
+		return m, 0, nil
+	}
+	sync, err := file.ParseSync(s.flags.fsync)
+	if err != nil {
+		return nil, 0, fmt.Errorf("--fsync %w", err)
+	}
+	f, err := file.Open(s.flags.state, file.Options{Sync: sync, Logger: s.logger})
+	if err != nil {
+		return nil, 0, fmt.Errorf("--state: %w", err)
+	}
+	s.store, s.closer = "file", f
+	return f, stateSnapshotEvery, nil
 }
+
+// stateSnapshotEvery is how many bytes of entries call for a snapshot: some thousand
+// batches, that are read in a millisecond.
+const stateSnapshotEvery = 256 << 10
 
 // bind listens wherever it was asked for.
 func (s *service) bind() (err error) {
