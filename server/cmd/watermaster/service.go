@@ -111,7 +111,7 @@ func (s *service) openStore() (log store.Log, every int, err error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("--state: %w", err)
 	}
-	s.store, s.closer = fmt.Sprintf("file %s, fsync %s", s.flags.state, sync), f
+	s.store, s.closer = "file", f
 	return f, snapshotEvery, nil
 }
 
