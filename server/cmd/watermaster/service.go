@@ -195,9 +195,7 @@ func (s *service) run(ctx context.Context) error {
 	running := len(s.lines)
 	select {
 	case err := <-s.failed:
-		running--
-		s.drain(running)
-		return err
+		return errors.Join(err, s.drain(running-1))
 	case <-ctx.Done():
 		return s.drain(running)
 	}
