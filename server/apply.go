@@ -55,10 +55,10 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 		return
 	}
 	release, _ := cmd.(*limiter.Release)
-	var project string
+	var grant limiter.Grant
 	if release != nil {
 		o.before, _ = o.engine.Lease(release.Lease, o.before[:0])
-		project, _, _, _ = o.engine.Holder(release.Lease)
+		grant, _ = o.engine.Grant(release.Lease)
 	}
 	events, ok := o.step(cmd, limiter.Time(e.Time))
 	if !ok {
@@ -91,9 +91,12 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 		case limiter.Lapsed:
 			o.unqueued(ev, false)
 		case limiter.Expired:
-			o.expired(ev)
+			o.expired(ev, e.Incarnation == o.incarnation)
 		case limiter.Settled:
-			o.settled(ev, project, c)
+			o.settled(ev, grant.Project, c)
+			if c != nil {
+				o.countSettled(release, ev, &grant, &c.told)
+			}
 		case limiter.Renewed:
 			if c != nil {
 				c.out.renewed = append(c.out.renewed, *ev)
@@ -107,6 +110,7 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 		case limiter.Reported:
 			if c != nil {
 				o.reported(ev, c)
+				o.countReported(ev, c)
 			}
 		}
 	}
@@ -151,6 +155,10 @@ func (o *organization) step(cmd limiter.Command, now limiter.Time) (events []lim
 func (o *organization) granted(ev *limiter.Event, acquire *limiter.Acquire, own bool, c *call) {
 	o.charges, _ = o.engine.Lease(ev.Lease, o.charges[:0])
 	p := o.places[ev.Key]
+	waited := ev.Waited
+	if p != nil {
+		waited = max(waited, o.engine.Now().Sub(p.since))
+	}
 	if !ev.Again {
 		var project string
 		switch {
@@ -168,7 +176,7 @@ func (o *organization) granted(ev *limiter.Event, acquire *limiter.Acquire, own 
 	if own {
 		o.tell(c, ev, acquire)
 		if c != nil {
-			c.out.shared = shared
+			c.out.shared, c.out.waited = shared, waited
 		}
 	}
 }
@@ -195,6 +203,7 @@ func (o *organization) tellLater(c *call, ev *limiter.Event, p *place) {
 		o.loads.join(o.engine, &c.end.load, pool, p.class)
 	}
 	o.loads.read(o.engine, &c.end.load, p.class)
+	c.end.waited = max(ev.Waited, o.engine.Now().Sub(p.since))
 	c.ended = true
 	c.signal()
 }
@@ -217,14 +226,17 @@ func (o *organization) settled(ev *limiter.Event, project string, c *call) {
 	}
 }
 
-// expired notes that a lease has given back its stocks.
-func (o *organization) expired(ev *limiter.Event) {
+// expired notes that a lease has given back its stocks. ours: our command let the time pass.
+func (o *organization) expired(ev *limiter.Event, ours bool) {
 	project, _, _, ok := o.engine.Holder(ev.Lease)
 	if !ok {
 		return
 	}
 	o.charges, _ = o.engine.Lease(ev.Lease, o.charges[:0])
 	o.consumers.expire(o.engine.Now(), project, o.charges)
+	if ours {
+		o.countExpired(project)
+	}
 }
 
 // reported tells what a Report has come to.
@@ -244,6 +256,8 @@ func (o *organization) configured() {
 		o.edition.Store(n)
 		o.next = nil
 	}
-	o.loads.reset(o.engine, o.edition.Load())
+	e := o.edition.Load()
+	e.counts.InForce()
+	o.loads.reset(o.engine, e)
 	o.consumers.configure(o.engine)
 }
