@@ -34,12 +34,18 @@ func (s *Server) stand() metrics.State {
 	return state
 }
 
-// stand tells how the organization stands. Nothing is decided meanwhile, so it costs the same
-// however many projects and leases there are.
+// stand tells how the organization stands. Nothing is decided while state is held, so that
+// costs the same however many projects and leases there are.
 func (o *organization) stand() metrics.View {
+	counts := o.edition.Load().counts
+	o.state.Lock()
+	uses := o.consumers.uses()
+	o.state.Unlock()
+	projects := counts.Projects(uses)
+
 	o.state.Lock()
 	defer o.state.Unlock()
-	v := metrics.View{Edition: o.edition.Load().counts, Panics: uint64(o.panics.Load()), Lost: o.lost}
+	v := metrics.View{Edition: counts, Panics: uint64(o.panics.Load()), Lost: o.lost}
 	if o.began.Cold {
 		v.Cold = o.began.Assumed.String()
 	}
@@ -47,7 +53,7 @@ func (o *organization) stand() metrics.View {
 		return v
 	}
 	now := max(o.now(), o.engine.Now())
-	v.Limits = o.engine.LimitsOf(now, v.Edition.Projects(o.consumers.uses()))
+	v.Limits = o.engine.LimitsOf(now, projects)
 	v.Pools = o.engine.Pools(now)
 	v.Classes = o.engine.Classes()
 	v.Oldest = o.oldest(now, v.Classes)

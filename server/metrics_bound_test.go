@@ -49,19 +49,19 @@ const crowded = benched + `
 `
 
 // useOf makes one call of a project and tells that it started late and used more than it said.
-func (w *world) useOf(project, id string) {
-	w.t.Helper()
-	a, err := w.server.Acquire(w.t.Context(), ask(id, func(r *pb.AcquireRequest) {
+func useOf(t testing.TB, server *Server, project, id string) {
+	t.Helper()
+	a, err := server.Acquire(t.Context(), ask(id, func(r *pb.AcquireRequest) {
 		r.Destination, r.Project = &pb.AcquireRequest_Route{Route: "smart"}, project
 	}))
 	if err != nil || a.GetGranted() == nil {
-		w.t.Fatal(a, err)
+		t.Fatal(a, err)
 	}
-	if _, err := w.server.Release(w.t.Context(), &pb.ReleaseRequest{
+	if _, err := server.Release(t.Context(), &pb.ReleaseRequest{
 		LeaseId: a.GetGranted().LeaseId, StartedAfter: durationpb.New(time.Second),
 		Consumption: &pb.ReleaseRequest_Usage{Usage: usage(100, 101)},
 	}); err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 }
 
@@ -73,12 +73,12 @@ func TestMetricsAreBounded(t *testing.T) {
 	inWorld(t, yaml, memory.Options{}, func(w *world) {
 		flood := func(prefix string) {
 			for i := range 10_000 {
-				w.useOf(name(prefix, i), name(prefix, i))
+				useOf(t, w.server, name(prefix, i), name(prefix, i))
 			}
 		}
 		flood("first")
-		w.useOf("named", "n")
-		w.useOf("other", "o")
+		useOf(t, w.server, "named", "n")
+		useOf(t, w.server, "other", "o")
 		s := w.scrape()
 		first, series := projectsIn(s)
 		if len(first) != metrics.MaxProjects+1 || !slices.Contains(first, "named") || !slices.Contains(first, "other") {
@@ -106,10 +106,10 @@ func TestMetricsAreBounded(t *testing.T) {
 			t.Error("projects that asked once have taken the place of others")
 		}
 		for i := range 100 {
-			w.useOf("busy", name("busy", i))
+			useOf(t, w.server, "busy", name("busy", i))
 		}
 		w.scrape()
-		w.useOf("busy", "busy")
+		useOf(t, w.server, "busy", "busy")
 		s = w.scrape()
 		busy, _ := projectsIn(s)
 		if len(busy) != len(first) || !slices.Contains(busy, "busy") || !slices.Contains(busy, "named") {
@@ -255,7 +255,7 @@ func TestScrapeUnderLoad(t *testing.T) {
 		calls.Go(func() {
 			for i := range each {
 				id := name(name("r", k), i)
-				w.useOf(name("project", i%150), id)
+				useOf(t, w.server, name("project", i%150), id)
 			}
 		})
 	}
