@@ -52,7 +52,8 @@ type organization struct {
 	// What follows from the log. Held while entries are applied, and by who looks.
 	state     sync.Mutex
 	engine    *limiter.Engine
-	lost      bool // the engine's state is lost to a fault: nothing is decided any more
+	lost      bool  // the engine's state is lost to a fault: nothing is decided any more
+	fault     error // what in the log could not be read
 	decoder   limiter.Decoder
 	position  store.Position // of the last entry applied
 	applied   store.Time     // its time
@@ -207,13 +208,15 @@ func (o *organization) replay(s store.Snapshot, entries []store.Entry) error {
 		}
 		o.kept = -1
 	}
-	o.engine = e
+	o.engine, o.fault = e, nil
 	o.setLost(false)
 	o.position, o.applied, o.worked = s.Position, s.Time, s.Time
 	o.consumers = consumers{}
 	o.tail = 0
 	for i := range entries {
-		o.apply(&entries[i], nil)
+		if o.apply(&entries[i], nil); o.fault != nil {
+			return fmt.Errorf("position %d.%d: %w", entries[i].Major, entries[i].Minor, o.fault)
+		}
 	}
 	return nil
 }

@@ -22,6 +22,8 @@ func newRoot() *cobra.Command {
 		newCheck(),
 		newSimulate(),
 		newKey(),
+		newTop(),
+		newHealthcheck(),
 		newVersion(),
 	)
 	for _, c := range root.Commands() {

@@ -24,6 +24,7 @@ import (
 	"github.com/watermaster-project/watermaster/server/certificate"
 	"github.com/watermaster-project/watermaster/server/web"
 	"github.com/watermaster-project/watermaster/store"
+	"github.com/watermaster-project/watermaster/store/file"
 	"github.com/watermaster-project/watermaster/store/memory"
 )
 
@@ -91,11 +92,27 @@ func newService(ctx context.Context, f serveFlags, logger *slog.Logger, stderr i
 	return s, nil
 }
 
+// snapshotEvery is how many bytes of a log call for a snapshot: what is replayed in some tens
+// of milliseconds.
+const snapshotEvery = 1 << 20
+
 // openStore opens the log, and says how many bytes of it call for a snapshot.
-func (s *service) openStore() (log store.Log, snapshotEvery int, err error) {
-	m := memory.Open(memory.Options{})
-	s.store, s.closer = "memory", m
-	return m, 0, nil
+func (s *service) openStore() (log store.Log, every int, err error) {
+	if s.flags.state == "" {
+		m := memory.Open(memory.Options{})
+		s.store, s.closer = "memory", m
+		return m, 0, nil
+	}
+	sync, err := file.ParseSync(s.flags.fsync)
+	if err != nil {
+		return nil, 0, fmt.Errorf("--fsync %w", err)
+	}
+	f, err := file.Open(s.flags.state, file.Options{Sync: sync, Logger: s.logger})
+	if err != nil {
+		return nil, 0, fmt.Errorf("--state: %w", err)
+	}
+	s.store, s.closer = fmt.Sprintf("file %s, fsync %s", s.flags.state, sync), f
+	return f, snapshotEvery, nil
 }
 
 // bind listens wherever it was asked for.
