@@ -72,7 +72,7 @@ func newServe() *cobra.Command {
 // validate says what is wrong with the flags, all at once.
 func (f *serveFlags) validate() error {
 	var all []error
-	fail := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
+	fail := func(text string) { all = append(all, errors.New(text)) }
 	if f.config == "" {
 		fail("--config FILE is needed")
 	}

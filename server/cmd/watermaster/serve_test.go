@@ -220,6 +220,7 @@ func TestServePages(t *testing.T) {
 		{"/healthz", 200, "ok"},
 		{"/readyz", 200, "ok"},
 		{"/debug/config", 200, "openai-main:"},
+		{"/metrics", 200, `watermaster_waiters{organization="acme",priority_class="interactive"} 0`},
 		{"/openapi.json", 200, "/v1/acquire"},
 		{"/debug/pprof/", 404, "NOT"},
 	} {
@@ -273,6 +274,14 @@ func TestServeReloads(t *testing.T) {
 	}
 	if body, _ := r.fetch("/v1/headroom"); !strings.Contains(body, `"quota":"301"`) {
 		t.Errorf("got %s, want the quota of before", body)
+	}
+	for _, want := range []string{
+		`watermaster_config_reloads_total{result="ok"} 1`, `watermaster_config_reloads_total{result="failed"} 1`,
+		"watermaster_config_last_reload_successful 0",
+	} {
+		if body, _ := r.fetch("/metrics"); !strings.Contains(body, want) {
+			t.Errorf("/metrics has no %s", want)
+		}
 	}
 	write("tokens: 200k/min", "tokens: 303k/min")
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
