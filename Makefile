@@ -1,5 +1,6 @@
 # What there is to do. `make` or `make help` lists it. Everything needs only Go: tools are
-# pinned here (and, for plugins, in buf.gen.yaml) and run by the Go command.
+# pinned here (and, for plugins, in buf.gen.yaml) and run by the Go command. The tests of the
+# deployments also ask others' tools (`make tools`), and say so where they find none.
 
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -32,12 +33,19 @@ build: ## Build .bin/watermaster
 .PHONY: test
 test: vet test-all test-race test-fuzz ## Vet, test everything, again with the race detector, fuzz each target for FUZZTIME
 
+# What the tests ask besides Go: kustomize, kubernetes-validate (with Kubernetes' schemas), and of
+# the system curl, openssl and systemd-analyze. Root gets those from apt; who cannot install a tool
+# is told so, and the tests that need it are skipped with a word.
+.PHONY: tools
+tools: ## Install into .bin what the tests ask besides Go (as root, with apt, into the system)
+	@.ci/tools
+
 .PHONY: vet
 vet:
 	go vet -composites=false ./...
 
 .PHONY: test-all
-test-all:
+test-all: tools
 	go test -timeout $(TIMEOUT) ./...
 
 # Long runs of one goroutine are not repeated (-short): they have nothing to race with. The race
@@ -60,7 +68,7 @@ bench: ## Run the benchmarks that match BENCH, COUNT times
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m ./...
 
 .PHONY: prove
-prove: ## Replay TRACES before strict providers and write the README's table
+prove: ## Replay TRACES before strict providers and write the tables of PROOF.md and the README
 	go test ./server/simulate -count 1 -timeout 60m -args -prove -traces $(abspath $(TRACES))
 
 .PHONY: mutants
