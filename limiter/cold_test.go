@@ -37,7 +37,7 @@ func TestColdStart(t *testing.T) {
 			g := rand.New(rand.NewPCG(1, 2))
 			begin := second(1000)
 			var calls []sent
-			former := int64(quota - quota*int64(tt.margin)/1_000_000)
+			former := quota - quota*int64(tt.margin)/1_000_000
 			for i := range int64(600) {
 				at := begin - Time(window) + Time(int64(window)*i/600)
 				if tt.lump {

@@ -112,7 +112,7 @@ func (s *service) openStore() (log store.Log, every int, err error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("--state: %w", err)
 	}
-	s.store, s.closer = fmt.Sprintf("file %s, fsync %s", s.flags.state, sync), f
+	s.store, s.closer = "file", f
 	return f, snapshotEvery, nil
 }
 
@@ -200,9 +200,7 @@ func (s *service) run(ctx context.Context) error {
 	running := len(s.lines)
 	select {
 	case err := <-s.failed:
-		running--
-		s.drain(running)
-		return err
+		return errors.Join(err, s.drain(running-1))
 	case <-ctx.Done():
 		return s.drain(running)
 	}
