@@ -9,8 +9,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(benchServer) != "" {
-		serveBench()
+	if o := os.Getenv(remoteVariable); o != "" {
+		serveRemote(o)
 	}
 	goleak.VerifyTestMain(m)
 }
