@@ -71,14 +71,14 @@ func serveRemote(options string) {
 	must(err)
 	plain := s.NewGRPC()
 	plain.RegisterService(&emptyService, nil)
-	encrypted := s.NewGRPC(grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{selfSigned()}, NextProtos: []string{"h2"}})))
+	secure := s.NewGRPC(grpc.Creds(encrypted()))
 	w, err := web.New(web.Options{NewGRPC: s.NewGRPC, Ready: s.Ready, Authorize: s.AuthorizeHTTP})
 	must(err)
 	var at remoteAddresses
 	for _, l := range []struct {
 		address *string
 		serve   func(net.Listener) error
-	}{{&at.GRPC, plain.Serve}, {&at.TLS, encrypted.Serve}, {&at.HTTP, w.HTTPServer("").Serve}} {
+	}{{&at.GRPC, plain.Serve}, {&at.TLS, secure.Serve}, {&at.HTTP, w.HTTPServer("").Serve}} {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		must(err)
 		*l.address = listener.Addr().String()
@@ -103,8 +103,8 @@ func must(err error) {
 	}
 }
 
-// selfSigned makes a certificate for 127.0.0.1.
-func selfSigned() tls.Certificate {
+// encrypted is TLS with a certificate of its own, for 127.0.0.1.
+func encrypted() credentials.TransportCredentials {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
 	template := &x509.Certificate{
@@ -112,7 +112,8 @@ func selfSigned() tls.Certificate {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	must(err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	certificate := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2"}})
 }
 
 func (s *Server) figures() (f figures) {
