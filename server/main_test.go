@@ -12,6 +12,9 @@ func TestMain(m *testing.M) {
 	if o := os.Getenv(remoteVariable); o != "" {
 		serveRemote(o)
 	}
+	if o := os.Getenv(loadVariable); o != "" {
+		sendLoad(o)
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -28,6 +28,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/watermaster-project/watermaster/limiter"
+	"github.com/watermaster-project/watermaster/server/config"
 	"github.com/watermaster-project/watermaster/server/web"
 	"github.com/watermaster-project/watermaster/store/memory"
 )
@@ -65,8 +66,10 @@ func serveRemote(options string) {
 	debug.SetGCPercent(400) // as `watermaster serve` does
 	start, speed := time.Now(), max(1, o.Speed)
 	clock := func() int64 { return start.UnixNano() + speed*int64(time.Since(start)) }
+	cfg, err := config.Parse("test.yaml", []byte(o.Config), time.Unix(1, 0))
+	must(err)
 	s, err := New(context.Background(), Options{
-		Config: parse(&testing.T{}, o.Config), Log: memory.Open(memory.Options{Clock: clock}), Peer: web.PeerOf,
+		Config: cfg, Log: memory.Open(memory.Options{Clock: clock}), Peer: web.PeerOf,
 	})
 	must(err)
 	plain := s.NewGRPC()

@@ -127,6 +127,13 @@ func (w *wire) open(header []byte, end bool) uint32 {
 	return id
 }
 
+// keepOpen gives the server all the windows that it may want, so that nothing has to be given
+// back while it is read.
+func (w *wire) keepOpen() {
+	_ = w.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
+	_ = w.framer.WriteWindowUpdate(0, 1<<31-1-65_535)
+}
+
 // flush sends what was added. A peer that does not read is an error in time.
 func (w *wire) flush() error {
 	defer w.out.Reset()
