@@ -6,9 +6,12 @@ import (
 	"time"
 )
 
-// ErrCodec says that bytes are not what an encoder of this package wrote, or what a
-// later version wrote.
+// ErrCodec says that bytes are not what an encoder of this package wrote; of commands, also
+// that a later version may have.
 var ErrCodec = errors.New("limiter: malformed encoding")
+
+// ErrVersion says that a later version of this package wrote a snapshot.
+var ErrVersion = errors.New("limiter: written by a later version")
 
 // codecVersion begins every snapshot and every Configure; the other commands have a kind
 // that is never given a new meaning.

@@ -9,3 +9,7 @@ func (e *Engine) Holder(id LeaseID) (project, class, pool string, ok bool) {
 	}
 	return t.project.name, e.classes[t.class].Name, t.poolName(), true
 }
+
+// Knows says whether a request waits under a key, or was granted under it and may be told
+// again.
+func (e *Engine) Knows(k Key) bool { return e.keys[k] != nil }

@@ -196,11 +196,14 @@ func (w *writer) ticket(e *Engine, t *ticket, refs map[*limit]uint64) {
 	}
 }
 
-// Load makes an engine of a snapshot. Bytes that no engine wrote give ErrCodec.
+// Load makes an engine of a snapshot. Bytes that no engine wrote give ErrCodec, those of a
+// later one ErrVersion.
 func Load(b []byte) (*Engine, error) {
 	r := &reader{b: b}
 	e := New()
-	if r.byte() != codecVersion {
+	if v := r.byte(); v > codecVersion {
+		return nil, ErrVersion
+	} else if v != codecVersion {
 		return nil, ErrCodec
 	}
 	if n := r.length(1); n > 0 {

@@ -86,6 +86,10 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 		}
 		return nil, false, err
 	}
+	if o.overspent(e, req, c.acquire.Key) {
+		c.free()
+		return tooManyRetries(req), false, nil
+	}
 	crowded := s.isCrowded(o, c.acquire.Key)
 	if crowded {
 		c.acquire.MaxWait = 0
@@ -107,6 +111,9 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 	}
 	stale = stale || errors.Is(out.err, errRetired) ||
 		out.err == nil && out.event.Kind == limiter.Refused && o.edition.Load() != e && ofNames(out.event.Reason)
+	if out.err == nil && out.event.Kind == limiter.Granted {
+		o.tally(e, req.Attempt, &out.event)
+	}
 	answer, err = o.answer(ctx, req, c, out)
 	c.free()
 	return answer, stale, err

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/hex"
+	"fmt"
 	"runtime/debug"
 
 	"github.com/watermaster-project/watermaster/limiter"
@@ -27,14 +28,15 @@ func (o *organization) apply(e *store.Entry, own *batch) {
 	o.seen[e.Incarnation] = e.Number
 	rest := e.Payload
 	if len(rest) > 0 && rest[0] != payloadVersion {
-		o.logger.Error("an entry of a later version", "version", rest[0])
+		o.unreadable(fmt.Errorf("an entry of version %d: this build knows %d, a later one is needed", rest[0], payloadVersion))
 		return
 	}
 	rest = rest[min(1, len(rest)):]
 	for i := 0; len(rest) > 0; i++ {
 		cmd, next, err := o.decoder.Command(rest)
 		if err != nil {
-			o.logger.Error("an entry that cannot be read", "error", err, "bytes", hex.EncodeToString(rest))
+			o.unreadable(fmt.Errorf("an entry with a command that this build does not know, or that is damaged: %w: %s",
+				err, hex.EncodeToString(rest[:min(len(rest), 64)])))
 			return
 		}
 		var c *call
@@ -44,6 +46,14 @@ func (o *organization) apply(e *store.Entry, own *batch) {
 		o.applyCommand(cmd, rest[:len(rest)-len(next)], e, i, c)
 		rest = next
 	}
+}
+
+// unreadable ends the organization's service here: to go on without what an entry says would
+// be to forget charges. The caller holds state.
+func (o *organization) unreadable(err error) {
+	o.fault = err
+	o.logger.Error("the log cannot be understood: the organization is not served", "error", err)
+	o.setLost(true)
 }
 
 // applyCommand applies one command on behalf of a call, which may be nil.

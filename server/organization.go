@@ -28,6 +28,7 @@ type organization struct {
 	leases      atomic.Uint64 // given names so far
 	calls       calls
 	panics      atomic.Int64 // of the engine
+	retries     retryBudget
 
 	// What gathers while the leader is busy.
 	mu        sync.Mutex
@@ -51,7 +52,8 @@ type organization struct {
 	// What follows from the log. Held while entries are applied, and by who looks.
 	state     sync.Mutex
 	engine    *limiter.Engine
-	lost      bool // the engine's state is lost to a fault: nothing is decided any more
+	lost      bool  // the engine's state is lost to a fault: nothing is decided any more
+	fault     error // what in the log could not be read
 	decoder   limiter.Decoder
 	position  store.Position // of the last entry applied
 	applied   store.Time     // its time
@@ -101,6 +103,7 @@ func newOrganization(e *edition, log store.Log, logger *slog.Logger) *organizati
 		alarmAt:     limiter.Never,
 	}
 	g.edition.Store(e)
+	g.retries.init(g.now())
 	return g
 }
 
@@ -202,13 +205,15 @@ func (o *organization) replay(s store.Snapshot, entries []store.Entry) error {
 		}
 		o.kept = -1
 	}
-	o.engine = e
+	o.engine, o.fault = e, nil
 	o.setLost(false)
 	o.position, o.applied, o.worked = s.Position, s.Time, s.Time
 	o.consumers = consumers{}
 	o.tail = 0
 	for i := range entries {
-		o.apply(&entries[i], nil)
+		if o.apply(&entries[i], nil); o.fault != nil {
+			return fmt.Errorf("position %d.%d: %w", entries[i].Major, entries[i].Minor, o.fault)
+		}
 	}
 	return nil
 }

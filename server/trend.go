@@ -39,10 +39,14 @@ func (r *series) at(i int) float64 {
 	return float64(r.values[(r.count-r.len()+i)%trendLength])
 }
 
-// slope is that of the line that fits the samples best, per hour.
+// leastTrend is how many samples a slope takes: five minutes of them. What happens in less
+// says nothing about an hour.
+const leastTrend = 30
+
+// slope is that of the line that fits the samples best, per hour; 0 while there are few.
 func (r *series) slope() float64 {
 	n := r.len()
-	if n < 2 {
+	if n < leastTrend {
 		return 0
 	}
 	var mean float64

@@ -23,6 +23,16 @@ func (c *Config) Describe(w io.Writer) error {
 				windowText(l), shapeText(l), 100*achievable(l))
 		}
 	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintln(t, "ORGANIZATION\tMAX PROJECTS\tMAX WAITING\tRETRY BUDGET\tWITHOUT STATE")
+	for i := range c.Organizations {
+		o := &c.Organizations[i]
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", o.Name, grouped(int64(o.MaxProjects)), grouped(int64(o.MaxWaiting)),
+			fraction(int64(o.RetryBudget), 1)+"%", c.coldText(o))
+	}
 	if err := t.Flush(); err != nil || len(c.Credentials) == 0 {
 		return err
 	}
@@ -34,6 +44,21 @@ func (c *Config) Describe(w io.Writer) error {
 			listText(k.PriorityClasses, "all"), listText(k.Services, "-"), len(k.SHA256), listText(k.Certificates, "-"))
 	}
 	return t.Flush()
+}
+
+// coldText says what a process does that finds no state.
+func (c *Config) coldText(o *Organization) string {
+	hold := limiter.ColdHold(c.Configure(o))
+	switch {
+	case o.ColdStart == limiter.Trust:
+		return "trust: as if nothing had been used"
+	case hold == 0:
+		return "as configured: no window is of ten minutes or less"
+	}
+	what := map[limiter.ColdStart]string{
+		limiter.Pace: "as if the quota had been used evenly", limiter.Wait: "as if all of it had been used just now",
+	}
+	return fmt.Sprintf("%s: for %s %s", o.ColdStart, short(hold), what[o.ColdStart])
 }
 
 func listText(list []string, none string) string {

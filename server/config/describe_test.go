@@ -37,6 +37,9 @@ o             pool a/p      requests/min  600        540        1m      token_bu
 o             pool a/p      tokens/day    1,000,000  900,000    24h     token_bucket        90.0%
 o             pool a/p      concurrency   5          5          -       stock               100.0%
 o             pool b/p      images/10s    10,000     9,000      10s     sliding_window      81.8%
+
+ORGANIZATION  MAX PROJECTS  MAX WAITING  RETRY BUDGET  WITHOUT STATE
+o             1,000         10,000       20%           pace: for 1m1s as if the quota had been used evenly
 `
 	if got := "\n" + b.String(); got != want {
 		t.Errorf("got%s\nwant%s", got, want)

@@ -62,6 +62,11 @@
 // process that finds no state: pace (the default): that it was the full quota, evenly;
 // wait: all of it in the last instant; trust: none.
 //
+// # Retries
+//
+// retry_budget of an organization, 20% by default, is how many retries (attempt above 0) each
+// granted first attempt earns; a few a minute are free, and 100% bounds nothing.
+//
 // # YAML
 //
 // Anchors, aliases and merge keys work; x-… keys are ignored at every level, so they may

@@ -11,6 +11,9 @@ import (
 // maxPeople bounds the projects and the waiters of an organization.
 const maxPeople = 1_000_000
 
+// defaultRetryBudget is in 1/1000 of the first attempts.
+const defaultRetryBudget = 200
+
 // maxUnits bounds the units of an organization.
 const maxUnits = 256
 
@@ -94,7 +97,7 @@ func (r *organizationReader) read(e entry, common map[string]limiter.Metric, for
 	o := Organization{Name: e.key.text}
 	what := "the organization " + o.Name
 	f := r.fields(e.value, what, "was", "limits", "units", "accounts", "projects",
-		"max_projects", "max_waiting", "routes", "cold_start")
+		"max_projects", "max_waiting", "routes", "cold_start", "retry_budget")
 	o.Was = former.add(f, o.Name, checkName)
 	r.units = r.readUnits(f, common)
 	for name := range r.units { // sorted next
@@ -113,6 +116,7 @@ func (r *organizationReader) read(e entry, common map[string]limiter.Metric, for
 	}
 	o.MaxWaiting = int(f.whole("max_waiting", 10_000, 1, maxPeople))
 	o.ColdStart = f.coldStart(r.cold)
+	o.RetryBudget = int(f.share("retry_budget", 3, defaultRetryBudget, 0, 1000))
 	o.Routes = r.readRoutes(f, o.Accounts)
 	r.checkPrices()
 	return o

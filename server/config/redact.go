@@ -52,8 +52,8 @@ type redactor struct {
 	secret map[*yaml.Node]bool // scalars
 }
 
-// binary is the tag of what is written in base64, where no secret is seen.
-const binary = "!!binary"
+// binaryTag is the tag of what is written in base64, where no secret is seen.
+const binaryTag = "!!binary"
 
 // A visit is what is still to be looked at, and as what.
 type visit struct {
@@ -110,7 +110,7 @@ func (r *redactor) entry(in visit, key, value *yaml.Node) visit {
 	key = follow(key)
 	v := visit{value, in.secret, in.within}
 	switch {
-	case key.Kind != yaml.ScalarNode || key.Tag == binary:
+	case key.Kind != yaml.ScalarNode || key.Tag == binaryTag:
 		return visit{value, true, loose}
 	case key.Tag == "!!merge":
 		return v
@@ -142,7 +142,7 @@ func (r *redactor) clean(n *yaml.Node) {
 	}
 	if n.Kind == yaml.ScalarNode && n.Value != "" {
 		clean := withoutSecrets(n.Value)
-		if r.secret[n] || n.Tag == binary || strings.Contains(n.Value, "${") {
+		if r.secret[n] || n.Tag == binaryTag || strings.Contains(n.Value, "${") {
 			clean = redacted
 		}
 		if clean != n.Value {

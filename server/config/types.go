@@ -64,9 +64,12 @@ type Organization struct {
 	Template    *limiter.ProjectSpec // "*"; nil: projects that are not named are refused
 	MaxProjects int                  // 1 … 1,000,000, not below len(Projects); default 1000
 	MaxWaiting  int                  // 1 … 1,000,000; default 10,000
-	ColdStart   limiter.ColdStart    // default: that of the file
-	Routes      []Route              // by name, ascending
-	Units       []string             // names of the units that it may count, ascending
+	// RetryBudget is how many retries each first attempt that is granted earns, in 1/1000;
+	// 1000: retries are not bounded. 0 … 1000; default 200.
+	RetryBudget int
+	ColdStart   limiter.ColdStart // default: that of the file
+	Routes      []Route           // by name, ascending
+	Units       []string          // names of the units that it may count, ascending
 }
 
 // Account is a credential, deployment or region at a provider.

@@ -54,6 +54,9 @@ func offsets(loc *time.Location, from, to time.Time) []limiter.ZoneOffset {
 		if end.IsZero() || end.After(to) {
 			return list
 		}
+		if !end.After(t) { // by zones that go on by a rule, the last day of a leap year is endless
+			end = t.Add(time.Hour)
+		}
 		t = end
 	}
 }

@@ -600,7 +600,8 @@ type ClassHeadroom struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its name.
 	PriorityClass string `protobuf:"bytes,1,opt,name=priority_class,json=priorityClass,proto3" json:"priority_class,omitempty"`
-	// Its part of held and reserved together. ≥ 0.
+	// Its part of held and reserved together; 0 of a project's own limit, where classes are
+	// not told apart. ≥ 0.
 	Held int64 `protobuf:"varint,2,opt,name=held,proto3" json:"held,omitempty"`
 	// That part of the effective quota. ≥ 0.
 	Utilization float64 `protobuf:"fixed64,3,opt,name=utilization,proto3" json:"utilization,omitempty"`
@@ -685,7 +686,8 @@ type Trend struct {
 	Utilization []float64 `protobuf:"fixed64,1,rep,packed,name=utilization,proto3" json:"utilization,omitempty"`
 	// The time between two of them.
 	Step *durationpb.Duration `protobuf:"bytes,2,opt,name=step,proto3" json:"step,omitempty"`
-	// The slope of the line that fits them best: the change of utilization per hour.
+	// The slope of the line that fits them best: the change of utilization per hour. 0
+	// until five minutes are known.
 	SlopePerHour  float64 `protobuf:"fixed64,3,opt,name=slope_per_hour,json=slopePerHour,proto3" json:"slope_per_hour,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -7,16 +7,6 @@ import (
 	"github.com/watermaster-project/watermaster/server/config"
 )
 
-// isLoopback says whether an address can be reached from this machine alone.
-func isLoopback(address string) (bool, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false, err
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback(), nil
-}
-
 // checkBinds refuses addresses that others can reach, unless what is served there is
 // encrypted and asks who calls, or it is wanted as it is.
 func checkBinds(f *serveFlags, cfg *config.Config) error {
@@ -24,11 +14,10 @@ func checkBinds(f *serveFlags, cfg *config.Config) error {
 		if b.address == "" && b.flag != "--grpc" {
 			continue
 		}
-		local, err := isLoopback(b.address)
-		if err != nil {
+		if _, _, err := net.SplitHostPort(b.address); err != nil {
 			return fmt.Errorf("%s: %w", b.flag, err)
 		}
-		if local || f.insecure {
+		if isLoopback(b.address) || f.insecure {
 			continue
 		}
 		reachable := fmt.Sprintf("%s %s can be reached from other machines", b.flag, b.address)

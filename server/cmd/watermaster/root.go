@@ -21,6 +21,9 @@ func newRoot() *cobra.Command {
 		newServe(),
 		newCheck(),
 		newSimulate(),
+		newKey(),
+		newTop(),
+		newHealthcheck(),
 		newVersion(),
 	)
 	for _, c := range root.Commands() {

@@ -24,6 +24,7 @@ import (
 	"github.com/watermaster-project/watermaster/server/certificate"
 	"github.com/watermaster-project/watermaster/server/web"
 	"github.com/watermaster-project/watermaster/store"
+	"github.com/watermaster-project/watermaster/store/file"
 	"github.com/watermaster-project/watermaster/store/memory"
 )
 
@@ -32,6 +33,7 @@ type service struct {
 	flags  serveFlags
 	logger *slog.Logger
 	stderr io.Writer
+	loaded stamp  // of the configuration's file
 	store  string // what it is called
 	closer io.Closer
 	server *server.Server
@@ -58,6 +60,7 @@ func newService(ctx context.Context, f serveFlags, logger *slog.Logger, stderr i
 			_ = s.close() // the first error is what matters
 		}
 	}()
+	s.loaded = stampOf(f.config) // before it is read: a change meanwhile must not be missed
 	cfg, err := loadConfig(f.config, stderr)
 	if err != nil {
 		return nil, err
@@ -89,11 +92,27 @@ func newService(ctx context.Context, f serveFlags, logger *slog.Logger, stderr i
 	return s, nil
 }
 
+// snapshotEvery is how many bytes of a log call for a snapshot: what is replayed in some tens
+// of milliseconds.
+const snapshotEvery = 1 << 20
+
 // openStore opens the log, and says how many bytes of it call for a snapshot.
-func (s *service) openStore() (log store.Log, snapshotEvery int, err error) {
-	m := memory.Open(memory.Options{})
-	s.store, s.closer = "memory", m
-	return m, 0, nil
+func (s *service) openStore() (log store.Log, every int, err error) {
+	if s.flags.state == "" {
+		m := memory.Open(memory.Options{})
+		s.store, s.closer = "memory", m
+		return m, 0, nil
+	}
+	sync, err := file.ParseSync(s.flags.fsync)
+	if err != nil {
+		return nil, 0, fmt.Errorf("--fsync %w", err)
+	}
+	f, err := file.Open(s.flags.state, file.Options{Sync: sync, Logger: s.logger})
+	if err != nil {
+		return nil, 0, fmt.Errorf("--state: %w", err)
+	}
+	s.store, s.closer = fmt.Sprintf("file %s, fsync %s", s.flags.state, sync), f
+	return f, snapshotEvery, nil
 }
 
 // bind listens wherever it was asked for.
@@ -169,7 +188,7 @@ func (s *service) run(ctx context.Context) error {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		watch(watching, s.flags.config, lookEvery, hangups, func() { s.reload(watching) })
+		watch(watching, s.flags.config, s.loaded, lookEvery, hangups, func() { s.reload(watching) })
 	}()
 	defer func() { stop(); <-watched }()
 

@@ -28,10 +28,9 @@ func (s stamp) same(t stamp) bool {
 		(!s.exists || os.SameFile(s.inode, t.inode))
 }
 
-// watch calls changed when the file becomes another, and whenever asked. A file that is not
-// there is being replaced: nothing is done until it is.
-func watch(ctx context.Context, path string, every time.Duration, asked <-chan os.Signal, changed func()) {
-	last := stampOf(path)
+// watch calls changed when the file becomes another than it was last, and whenever asked. A
+// file that is not there is being replaced: nothing is done until it is.
+func watch(ctx context.Context, path string, last stamp, every time.Duration, asked <-chan os.Signal, changed func()) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
