@@ -42,15 +42,6 @@ func (c *wire) send(t *testing.T) {
 	synctest.Wait()
 }
 
-func (c *wire) isClosed() bool {
-	select {
-	case <-c.closed:
-		return true
-	default:
-		return false
-	}
-}
-
 // TestLargestMessage: 64 KiB, and not a byte more.
 func TestLargestMessage(t *testing.T) {
 	inWorld(t, small, memory.Options{}, func(w *world) {

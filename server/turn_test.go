@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -59,11 +60,26 @@ type comparison struct {
 }
 
 // ratio is of the medians of the turns.
-func (c *comparison) ratio() float64 { return median(c.Beside) / median(c.Alone) }
+func (c *comparison) ratio() float64 {
+	return median(slices.Clone(c.Beside)) / median(slices.Clone(c.Alone))
+}
+
+// judge tells the figures and wants the ratio not to be above the most. If others on the
+// machine have disturbed nearly every turn the test is skipped and says so: processors that
+// others use tell nothing of a server's tail.
+func (c *comparison) judge(t testing.TB, most float64) {
+	t.Helper()
+	if len(c.Alone) < leastTurns {
+		t.Skipf("others used the processors in %d of %d turns: nothing can be said of the tail", c.Void, c.Void+len(c.Alone))
+	}
+	t.Logf("p99 alone %.0f µs, beside it %.0f µs: %.2f times; by turn %.0f and %.0f, and %d void ones",
+		median(slices.Clone(c.Alone)), median(slices.Clone(c.Beside)), c.ratio(), c.Alone, c.Beside, c.Void)
+	if r := c.ratio(); r > most {
+		t.Errorf("p99 is %.2f times what it is alone, want at most %v", r, most)
+	}
+}
 
 const (
-	turnLength = time.Second
-	wantTurns  = 7
 	leastTurns = 4
 	turnsTime  = 22 * time.Second
 	// What others may use of the processors while a turn is measured: more, and it tells of them
@@ -71,10 +87,9 @@ const (
 	mostForeign = 0.1
 )
 
-// compare measures in turns, which of the two comes first changing, until there are enough
-// turns that nobody else on the machine disturbed. If there are not, the test is skipped and
-// says so: two processors that others use tell nothing of a server's tail.
-func (p *prober) compare(pids []int, begin, end func()) (c comparison) {
+// compare measures in turns, which of the two comes first changing, until there are as many as
+// wanted that nobody else on the machine disturbed, or time is up.
+func (p *prober) compare(pids []int, want int, length time.Duration, begin, end func()) (c comparison) {
 	p.t.Helper()
 	start := time.Now()
 	measure := func(loaded bool) (p99 float64, foreign float64) {
@@ -84,11 +99,11 @@ func (p *prober) compare(pids []int, begin, end func()) (c comparison) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		m := watchMachine(pids)
-		took := p.probe(turnLength)
+		took := p.probe(length)
 		foreign = m.foreign()
 		return micros(percentile(took, .99)), foreign
 	}
-	for turn := 0; len(c.Alone) < wantTurns && time.Since(start) < turnsTime; turn++ {
+	for turn := 0; turn < want || len(c.Alone) < want && time.Since(start) < turnsTime; turn++ {
 		var p99, foreign [2]float64
 		for i := range 2 {
 			loaded := (i + turn) % 2
@@ -101,9 +116,6 @@ func (p *prober) compare(pids []int, begin, end func()) (c comparison) {
 		c.Alone, c.Beside = append(c.Alone, p99[0]), append(c.Beside, p99[1])
 	}
 	c.Took = time.Since(start)
-	if len(c.Alone) < leastTurns {
-		p.t.Skipf("others used the processors in %d of %d turns: nothing can be said of the server", c.Void, c.Void+len(c.Alone))
-	}
 	return c
 }
 

@@ -3,12 +3,9 @@ package server
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -28,14 +25,14 @@ type wire struct {
 	path   string
 	header []byte // of a call, without state: the same bytes each time
 	next   uint32 // stream
+	sent   int    // frames of headers
 
-	flushing sync.Mutex    // of what the reader answers
-	answers  atomic.Int64  // streams that have ended with trailers
-	resets   atomic.Int64  // streams that the server has reset
-	reset    atomic.Uint32 // the code of the latest
-	acks     atomic.Int64  // of settings and pings
-	away     atomic.Pointer[http2.GoAwayFrame]
-	closed   chan struct{} // the connection has ended
+	answers atomic.Int64  // streams that have ended with trailers
+	resets  atomic.Int64  // streams that the server has reset
+	reset   atomic.Uint32 // the code of the latest
+	acks    atomic.Int64  // of settings and pings
+	away    atomic.Pointer[http2.GoAwayFrame]
+	closed  chan struct{} // the connection has ended
 }
 
 const (
@@ -43,17 +40,7 @@ const (
 	watchMethod   = pb.MonitorService_WatchHeadroom_FullMethodName
 )
 
-// dialWire begins a connection for calls of a method.
-func dialWire(t testing.TB, address, path string) *wire {
-	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return newWire(conn, path)
-}
-
+// newWire begins a connection for calls of a method.
 func newWire(conn net.Conn, path string) *wire {
 	w := &wire{conn: conn, path: path, next: 1, closed: make(chan struct{})}
 	w.framer = http2.NewFramer(&w.out, nil)
@@ -77,7 +64,7 @@ func headerOf(path string, more ...string) []byte {
 	return b.Bytes()
 }
 
-// read takes what comes until the connection ends; size is what may be under way.
+// read takes what comes until the connection ends.
 func (w *wire) read() {
 	defer close(w.closed)
 	in := http2.NewFramer(io.Discard, w.conn)
@@ -144,5 +131,12 @@ func (w *wire) flush() error {
 	return err
 }
 
-// errGone says that the server has ended the connection.
-var errGone = errors.New("the connection has ended")
+// isClosed says whether the connection has ended.
+func (w *wire) isClosed() bool {
+	select {
+	case <-w.closed:
+		return true
+	default:
+		return false
+	}
+}
