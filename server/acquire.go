@@ -95,12 +95,15 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 		c.free()
 		return tooManyRetries(req), false, nil
 	}
-	crowded := s.waiting.Load() >= s.maxWaiting && !o.hasPlace(c.acquire.Key)
+	crowded := s.isCrowded(o, c.acquire.Key)
 	if crowded {
 		c.acquire.MaxWait = 0
 	}
 	c.waits = a.block > 0 && !s.isDraining()
 	o.propose(&c.acquire, c)
+	if !crowded {
+		s.asking.Add(-1)
+	}
 	out := &c.out
 	if out.err == nil && out.event.Kind == limiter.Queued {
 		if out, stale, err = s.wait(ctx, o, c, a); err != nil {
@@ -120,6 +123,16 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 	answer, err = o.answer(ctx, req, c, out)
 	c.free()
 	return answer, stale, err
+}
+
+// isCrowded says whether as many wait in all as may, so that a request may not join them. One
+// that may counts in asking until it is decided: those who come at once all see each other.
+func (s *Server) isCrowded(o *organization, key limiter.Key) bool {
+	if s.asking.Add(1)+s.waiting.Load() <= s.maxWaiting || o.hasPlace(key) {
+		return false
+	}
+	s.asking.Add(-1)
+	return true
 }
 
 // narrow holds a request to what its caller's credential is for.

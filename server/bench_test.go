@@ -1,25 +1,16 @@
 package server
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"os"
-	"os/exec"
-	"runtime/debug"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -47,8 +38,6 @@ organizations:
       smart: {targets: [{account: openai-main, model: gpt-5}]}
 `
 
-const benchServer = "WATERMASTER_BENCH_SERVER"
-
 // emptyService has one method, which does nothing: what a call costs at least.
 var emptyService = grpc.ServiceDesc{
 	ServiceName: "watermaster.bench.Empty",
@@ -65,86 +54,15 @@ var emptyService = grpc.ServiceDesc{
 
 const emptyMethod = "/watermaster.bench.Empty/Call"
 
-// serveBench is the server's process: it says where it listens, and answers each line with
-// the processor time that it has used, in µs.
-func serveBench() {
-	debug.SetGCPercent(400) // as `watermaster serve` does
-	// Settled leases are remembered for a minute. Log time runs faster, so that there are soon
-	// as many that are forgotten as are made: some ten thousand are remembered.
-	const speed = 60
-	start := time.Now()
-	clock := func() int64 { return start.UnixNano() + speed*int64(time.Since(start)) }
-	s, err := New(context.Background(), Options{Config: parse(&testing.T{}, benched), Log: memory.Open(memory.Options{Clock: clock})})
-	if err != nil {
-		panic(err)
-	}
-	g := s.NewGRPC()
-	g.RegisterService(&emptyService, nil)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	go func() { _ = g.Serve(listener) }()
-	fmt.Println(listener.Addr())
-	stop := profileBench()
-	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		var u syscall.Rusage
-		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-		fmt.Println(u.Utime.Nano()/1000 + u.Stime.Nano()/1000)
-	}
-	stop()
-	os.Exit(0)
-}
-
-// A remote is the server's process as the generator sees it.
-type remote struct {
-	conns []*grpc.ClientConn
-	in    io.WriteCloser
-	out   *bufio.Scanner
-	cmd   *exec.Cmd
-}
-
-func startRemote(b *testing.B, connections int) *remote {
-	r := &remote{cmd: exec.Command(os.Args[0], "-test.run=^$")}
-	r.cmd.Env = append(os.Environ(), benchServer+"=1")
-	r.cmd.Stderr = os.Stderr
-	r.in, _ = r.cmd.StdinPipe()
-	out, _ := r.cmd.StdoutPipe()
-	if err := r.cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	r.out = bufio.NewScanner(out)
-	r.out.Scan()
-	for range connections {
-		c, err := grpc.NewClient(r.out.Text(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-		if err != nil {
-			b.Fatal(err)
-		}
-		r.conns = append(r.conns, c)
-	}
-	return r
-}
-
-func (r *remote) stop() {
-	for _, c := range r.conns {
-		c.Close()
-	}
-	r.in.Close()
-	_ = r.cmd.Wait()
-}
-
-func (r *remote) cpu() int64 {
-	fmt.Fprintln(r.in)
-	r.out.Scan()
-	n, _ := strconv.ParseInt(strings.TrimSpace(r.out.Text()), 10, 64)
-	return n
-}
+// Settled leases are remembered for a minute. Log time runs faster, so that there are soon as
+// many that are forgotten as are made: some ten thousand are remembered.
+const benchSpeed = 60
 
 // load keeps calls in flight for n calls, and gives the server's µs for each.
 func (r *remote) load(b *testing.B, n, inFlight int, call func(c *grpc.ClientConn, i int64) error) float64 {
 	var next atomic.Int64
 	var all sync.WaitGroup
-	before := r.cpu()
+	before := r.figures(false).CPU
 	for w := range inFlight {
 		all.Go(func() {
 			c := r.conns[w%len(r.conns)]
@@ -161,7 +79,7 @@ func (r *remote) load(b *testing.B, n, inFlight int, call func(c *grpc.ClientCon
 		})
 	}
 	all.Wait()
-	return float64(r.cpu()-before) / float64(n)
+	return float64(r.figures(false).CPU-before) / float64(n)
 }
 
 // BenchmarkServer measures the server's processor time for each call, with 64 in flight
@@ -178,8 +96,7 @@ func BenchmarkServer(b *testing.B) {
 
 func benchServerWith(b *testing.B, connections int) {
 	const inFlight, round = 64, 20_000
-	r := startRemote(b, connections)
-	defer r.stop()
+	r := startRemote(b, remoteOptions{benched, benchSpeed}, connections)
 	ctx := context.Background()
 	run := time.Now().UnixNano()
 	empty := func(c *grpc.ClientConn, _ int64) error {

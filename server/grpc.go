@@ -26,6 +26,8 @@ const (
 	maxConnectionAge = 30 * time.Minute
 	connectionGrace  = 30 * time.Second // longer than any call may block
 	handshakeTime    = 5 * time.Second
+	silence          = time.Minute      // of a client, before it is asked whether it lives
+	answerTime       = 20 * time.Second // that it has for that
 )
 
 // NewGRPC makes a gRPC server with the services, health and reflection, and the bounds on
@@ -52,6 +54,7 @@ func (s *Server) NewGRPC(more ...grpc.ServerOption) *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: connectionGrace,
+			Time: silence, Timeout: answerTime,
 		}),
 	}, more...)
 	g := grpc.NewServer(options...)

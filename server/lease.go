@@ -43,7 +43,8 @@ func parseLease(s string) (l lease, ok bool) {
 	var text [leaseText]byte
 	copy(text[:], s)
 	var b [leaseBytes]byte
-	if _, err := base64.RawURLEncoding.Decode(b[:], text[:]); err != nil {
+	// Line breaks are skipped by Decode, and leave fewer bytes.
+	if n, err := base64.RawURLEncoding.Decode(b[:], text[:]); err != nil || n != leaseBytes {
 		return lease{}, false
 	}
 	l.organization = binary.BigEndian.Uint32(b[0:])

@@ -9,8 +9,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(benchServer) != "" {
-		serveBench()
+	if o := os.Getenv(remoteVariable); o != "" {
+		serveRemote(o)
+	}
+	if o := os.Getenv(loadVariable); o != "" {
+		sendLoad(o)
 	}
 	goleak.VerifyTestMain(m)
 }

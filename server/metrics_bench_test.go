@@ -17,7 +17,7 @@ func BenchmarkScrape(b *testing.B) {
 		for i := range projects {
 			fmt.Fprintf(&named, "      p-%05d: {limits: {requests: 1G/min, tokens: 1000G/min}}\n", i)
 		}
-		yaml := strings.Replace(crowded, `      "*":`, named.String()+`      "*":`, 1)
+		yaml := strings.Replace(anybody, `      "*":`, named.String()+`      "*":`, 1)
 		s, err := New(b.Context(), Options{Config: parse(b, yaml), Log: memory.Open(memory.Options{})})
 		if err != nil {
 			b.Fatal(err)

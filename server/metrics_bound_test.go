@@ -43,8 +43,8 @@ func (s scrape) sum(metric string) (sum float64) {
 	return sum
 }
 
-// crowded lets anybody name a project.
-const crowded = benched + `
+// anybody lets anybody name a project.
+const anybody = benched + `
     max_projects: 50_000
 `
 
@@ -69,7 +69,7 @@ func useOf(t testing.TB, server *Server, project, id string) {
 // ones always, those that are used most as soon as they are, and the others together. Who
 // asks once for many does not make the series change.
 func TestMetricsAreBounded(t *testing.T) {
-	yaml := strings.Replace(crowded, `      "*":`, "      named: {}\n"+`      "*":`, 1)
+	yaml := strings.Replace(anybody, `      "*":`, "      named: {}\n"+`      "*":`, 1)
 	inWorld(t, yaml, memory.Options{}, func(w *world) {
 		flood := func(prefix string) {
 			for i := range 10_000 {
@@ -226,7 +226,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 
 // TestScrapeUnderLoad: scrapes and calls do not get into each other's way.
 func TestScrapeUnderLoad(t *testing.T) {
-	s, err := New(t.Context(), Options{Config: parse(t, crowded), Log: memory.Open(memory.Options{})})
+	s, err := New(t.Context(), Options{Config: parse(t, anybody), Log: memory.Open(memory.Options{})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestScrapeUnderLoad(t *testing.T) {
 		})
 	}
 	for i := range int64(20) { // other editions meanwhile
-		cfg := parse(t, crowded)
+		cfg := parse(t, anybody)
 		cfg.Revision += i + 1
 		if err := s.Reload(t.Context(), cfg); err != nil {
 			t.Error(err)

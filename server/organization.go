@@ -212,6 +212,7 @@ func (o *organization) replay(s store.Snapshot, entries []store.Entry) error {
 	o.setLost(false)
 	o.position, o.applied, o.worked = s.Position, s.Time, s.Time
 	o.consumers = consumers{}
+	o.seen = map[uint64]uint64{} // what was applied to another engine
 	o.tail = 0
 	for i := range entries {
 		if o.apply(&entries[i], nil); o.fault != nil {

@@ -58,6 +58,7 @@ type Server struct {
 	directory     atomic.Pointer[directory]
 	maxWaiting    int64
 	waiting       atomic.Int64  // requests, in all organizations
+	asking        atomic.Int64  // requests that may join them, and are being decided
 	reloading     chan struct{} // of capacity 1: full while a configuration is being put in force
 
 	unauthenticated atomic.Int64 // calls without a key that is known

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,6 +64,8 @@ type world struct {
 	grpc   *grpc.Server
 	conn   *grpc.ClientConn
 	log    store.Log
+	dialed atomic.Int64 // connections
+	dial   func() (net.Conn, error)
 }
 
 // inWorld runs a test in virtual time with a server of a configuration.
@@ -86,15 +89,24 @@ func parse(t testing.TB, yaml string) *config.Config {
 
 func newWorld(t *testing.T, yaml string, log store.Log) *world {
 	t.Helper()
-	s, err := New(t.Context(), Options{Config: parse(t, yaml), Log: log})
+	return newWorldOf(t, Options{Config: parse(t, yaml), Log: log})
+}
+
+func newWorldOf(t *testing.T, o Options, more ...grpc.ServerOption) *world {
+	t.Helper()
+	s, err := New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, server: s, grpc: s.NewGRPC(), log: log}
+	w := &world{t: t, server: s, grpc: s.NewGRPC(more...), log: o.Log}
 	listener := bufconn.Listen(1 << 20)
 	go func() { _ = w.grpc.Serve(listener) }()
+	w.dial = func() (net.Conn, error) {
+		w.dialed.Add(1)
+		return listener.Dial()
+	}
 	w.conn, err = grpc.NewClient("passthrough:///bufconn",
-		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return listener.Dial() }),
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return w.dial() }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +140,10 @@ func block(d time.Duration) func(*pb.AcquireRequest) {
 
 func maxWait(d time.Duration) func(*pb.AcquireRequest) {
 	return func(r *pb.AcquireRequest) { r.MaxWait = durationpb.New(d) }
+}
+
+func ttl(d time.Duration) func(*pb.AcquireRequest) {
+	return func(r *pb.AcquireRequest) { r.LeaseTtl = durationpb.New(d) }
 }
 
 func class(name string) func(*pb.AcquireRequest) {

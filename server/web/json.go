@@ -89,6 +89,8 @@ var (
 	unknownField = regexp.MustCompile(`^unknown field "([^"]*)"`)
 	wrongValue   = regexp.MustCompile(`^invalid value for \w+ field (\w+): `)
 	wrongTime    = regexp.MustCompile(`^invalid google\.protobuf\.Duration value`)
+	repeated     = regexp.MustCompile(`(?s)^(invalid value for \w+ field \w+: |invalid google\.protobuf\.\w+ value |duplicate map key |unexpected token |invalid value )(.*)$`)
+	harmless     = regexp.MustCompile(`^(?:[][{}:,]|"[A-Z]+_[A-Z_]+")$`) // punctuation, and what was meant as a value of an enum
 	twice        = regexp.MustCompile(`^duplicate field "([^"]*)"|^error parsing "([^"]*)", oneof .* is already set`)
 )
 
@@ -100,7 +102,12 @@ func unreadable(err error, m proto.Message) error {
 	if p := placed.FindStringSubmatch(text); p != nil {
 		where, text = fmt.Sprintf("line %s, column %s: ", p[1], p[2]), p[3]
 	}
-	text = short(text) // it may repeat the body
+	// What is in the body may be a key or a prompt in the wrong place, and errors are logged by
+	// whoever gets them.
+	if r := repeated.FindStringSubmatch(text); r != nil && !harmless.MatchString(r[2]) {
+		text = r[1] + "…"
+	}
+	text = short(text)
 	fields := fieldsOf(m.ProtoReflect().Descriptor())
 	field := ""
 	if text == "unexpected EOF" {

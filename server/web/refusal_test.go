@@ -61,7 +61,7 @@ func TestRefusals(t *testing.T) {
 		{"GET", get, "{}", nil, 400, codes.InvalidArgument, "GET /v1/headroom takes its fields as query parameters", ""},
 
 		// The query.
-		{"POST", acquire + "?block=0s", "{}", nil, 400, codes.InvalidArgument, `no query ("?block=0s")`, ""},
+		{"POST", acquire + "?block=0s", "{}", nil, 400, codes.InvalidArgument, `no query ("?block=…")`, ""},
 		{"GET", get + "?accuont=main", "", nil, 400, codes.InvalidArgument, `there is no query parameter "accuont": did you mean "account"?`, "accuont"},
 		{"GET", get + "?headroom.time=1", "", nil, 400, codes.InvalidArgument, "there is no query parameter", "headroom.time"},
 		{"GET", get + "?account=a&account=b", "", nil, 400, codes.InvalidArgument, "too many values", "account"},

@@ -33,7 +33,7 @@ func (s *Server) post(request proto.Message) http.HandlerFunc {
 				return nil, err
 			}
 			if r.URL.RawQuery != "" {
-				return nil, invalid("", "%s takes its fields in the body, as JSON, and no query (%q)", r.URL.Path, short("?"+r.URL.RawQuery))
+				return nil, invalid("", "%s takes its fields in the body, as JSON, and no query (%q)", r.URL.Path, short("?"+namesOf(r.URL.RawQuery)))
 			}
 			body, err := readBody(w, r)
 			if err == nil && strings.TrimSpace(body) == "" {
@@ -42,6 +42,17 @@ func (s *Server) post(request proto.Message) http.HandlerFunc {
 			return strings.NewReader(body), err
 		})
 	}
+}
+
+// namesOf leaves the values out of a query: one of them may be a key.
+func namesOf(query string) string {
+	list := strings.Split(query, "&")
+	for i, p := range list {
+		if name, _, ok := strings.Cut(p, "="); ok {
+			list[i] = name + "=…"
+		}
+	}
+	return strings.Join(list, "&")
 }
 
 // get serves a call that takes its request as query parameters.
