@@ -12,7 +12,7 @@ GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.
 
 CONFIG   ?= examples/quickstart/config.yaml
 TIMEOUT  ?= 20m
-FUZZTIME ?= 10s
+FUZZTIME ?= 30s
 BENCH    ?= .
 TRACES   ?= server/simulate/testdata/traces
 COUNT    ?= 1
@@ -44,9 +44,10 @@ tools: ## Install into .bin what the tests ask besides Go (as root, with apt, in
 vet:
 	go vet -composites=false ./...
 
+# One package at a time: some tests measure a server's answers, and should have the machine.
 .PHONY: test-all
 test-all: tools
-	go test -timeout $(TIMEOUT) ./...
+	go test -p 1 -timeout $(TIMEOUT) ./...
 
 # Long runs of one goroutine are not repeated (-short): they have nothing to race with. The race
 # detector needs a C compiler; without one this is left out, and says so.
@@ -54,14 +55,13 @@ test-all: tools
 test-race:
 	@$(if $(RACE),go test $(RACE) -short -timeout $(TIMEOUT) ./...,echo 'make: no C compiler, so no race detector' >&2)
 
+# Two targets at a time, with one worker each.
 .PHONY: test-fuzz
 test-fuzz:
 	@go test -list '^Fuzz' ./... \
 	| awk '/^Fuzz/ {f[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, f[i]; n = 0}' \
-	| while read -r package target; do \
-		echo "fuzz $$package $$target"; \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -timeout $(TIMEOUT) "$$package" </dev/null; \
-	done
+	| xargs -P 2 -n 2 sh -c 'echo "fuzz $$0 $$1"; \
+		exec go test -run "^$$" -fuzz "^$$1\$$" -fuzztime $(FUZZTIME) -parallel 1 -timeout $(TIMEOUT) "$$0" </dev/null'
 
 .PHONY: bench
 bench: ## Run the benchmarks that match BENCH, COUNT times
