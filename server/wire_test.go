@@ -89,7 +89,11 @@ func (w *wire) read() {
 		case *http2.PingFrame:
 			if f.IsAck() {
 				w.acks.Add(1)
+				break
 			}
+			var answer bytes.Buffer // whole, so that it may come between what is flushed
+			_ = http2.NewFramer(&answer, nil).WritePing(true, f.Data)
+			_, _ = w.conn.Write(answer.Bytes())
 		case *http2.GoAwayFrame:
 			w.away.CompareAndSwap(nil, f)
 		}
