@@ -203,8 +203,8 @@ func TestAbuse(t *testing.T) {
 		t.Errorf("%d of %d attacks were made", turn, len(all))
 	}
 	// Handshakes and slow headers have 5 s, slow bodies 10 s; whoever has gone is gone at once.
-	after := r.until("all is as before", 15*time.Second, func(f figures) bool { return f.Goroutines <= before.Goroutines && f.Waiting == 0 })
-	after = r.figures(true)
+	r.until("all is as before", 15*time.Second, func(f figures) bool { return f.Goroutines <= before.Goroutines && f.Waiting == 0 })
+	after := r.figures(true)
 	t.Logf("%d attacks in %v: %d goroutines (%d before), heap %d KiB (%d), resident %d KiB (%d)", turn, c.Took.Round(time.Second),
 		after.Goroutines, before.Goroutines, after.Heap>>10, before.Heap>>10, after.RSS>>10, before.RSS>>10)
 	if after.Heap > before.Heap+8<<20 {
