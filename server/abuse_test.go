@@ -209,6 +209,9 @@ func TestAbuse(t *testing.T) {
 		a.ways = append(a.ways, way{slowConnections[i].name, func(ctx context.Context) int { return slowConnections[i].run(ctx, r) }})
 	}
 	c := good.compare([]int{r.cmd.Process.Pid}, len(a.ways), 700*time.Millisecond, 0, alone{}, a)
+	if a.turn < len(a.ways) {
+		t.Errorf("%d of %d attacks were made", a.turn, len(a.ways))
+	}
 	// Handshakes and slow headers have 5 s, slow bodies 10 s; whoever has gone is gone at once.
 	r.until("all is as before", 15*time.Second, func(f figures) bool { return f.Goroutines <= before.Goroutines && f.Waiting == 0 })
 	after := r.figures(true)

@@ -85,7 +85,7 @@ func (c *comparison) ratio() float64 {
 	return median(slices.Clone(c.With)) / median(slices.Clone(c.Without))
 }
 
-// judge tells the figures and wants the ratio not to be above the most. If others on the
+// judge tells the figures and wants the ratio not to be above the most, unless that is 0. If others on the
 // machine have disturbed nearly every turn the test is skipped and says so: processors that
 // others use tell nothing of a server's tail.
 func (c *comparison) judge(t testing.TB, most float64) {
@@ -95,7 +95,7 @@ func (c *comparison) judge(t testing.TB, most float64) {
 		t.Skipf("others used the processors in %d of %d turns: nothing can be said of the tail", len(c.Void), len(c.Void)+len(c.Without))
 	}
 	t.Logf("p99 without %.0f µs, with %.0f µs: %.2f times", median(slices.Clone(c.Without)), median(slices.Clone(c.With)), c.ratio())
-	if r := c.ratio(); r > most {
+	if r := c.ratio(); most > 0 && r > most {
 		t.Errorf("p99 is %.2f times what it is without, want at most %v", r, most)
 	}
 }
@@ -104,7 +104,7 @@ const (
 	leastTurns = 4
 	// What others may use of the processors while a turn is measured: more, and it tells of them
 	// and not of the server.
-	mostForeign = 0.15
+	mostForeign = 0.2
 )
 
 // compare measures in turns, which of the two comes first changing, until there are as many as
