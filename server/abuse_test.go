@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -160,52 +161,61 @@ func (c *connections) run(ctx context.Context, r *remote) (opened int) {
 	}
 }
 
+// An attacker attacks in one way after another.
+type attacker struct {
+	t    testing.TB
+	ways []way
+	turn int
+	stop context.CancelFunc
+	done chan int // the connections it took
+}
+
+type way struct {
+	name string
+	run  func(ctx context.Context) int
+}
+
+func (a *attacker) begin() {
+	var ctx context.Context
+	ctx, a.stop = context.WithCancel(a.t.Context())
+	a.done = make(chan int, 1)
+	run := a.ways[a.turn%len(a.ways)].run
+	go func() { a.done <- run(ctx) }()
+}
+
+func (a *attacker) end() {
+	a.stop()
+	if n := <-a.done; n == 0 {
+		a.t.Errorf("%s: no connection", a.ways[a.turn%len(a.ways)].name)
+	}
+	a.turn++
+}
+
 // TestAbuse attacks a server in many ways, one after the other, while a worker calls: its p99
 // stays within twice of what it is alone, none of its calls fails, and of the attacks nothing
 // is left.
 func TestAbuse(t *testing.T) {
 	heavy(t)
 	const most = 2.0
-	r := startRemote(t, remoteOptions{neighbours, benchSpeed}, 1) // what is settled is soon forgotten
-	good := &prober{t: t, conn: r.conns[0], organization: "quiet"}
+	r := startRemote(t, remoteOptions{fmt.Sprintf(neighbours, 1000), benchSpeed}, 4) // what is settled is soon forgotten
+	good := &prober{t: t, conns: r.conns, organization: "quiet"}
 	good.probe(time.Second)
 	before := r.figures(true)
-	type disturbance struct {
-		name string
-		run  func(ctx context.Context) int
-	}
-	var all []disturbance
+	a := &attacker{t: t}
 	for i := range attacks {
-		all = append(all, disturbance{attacks[i].name, func(ctx context.Context) int { return attacks[i].run(ctx, r.GRPC) }})
+		a.ways = append(a.ways, way{attacks[i].name, func(ctx context.Context) int { return attacks[i].run(ctx, r.GRPC) }})
 	}
 	for i := range slowConnections {
-		all = append(all, disturbance{slowConnections[i].name, func(ctx context.Context) int { return slowConnections[i].run(ctx, r) }})
+		a.ways = append(a.ways, way{slowConnections[i].name, func(ctx context.Context) int { return slowConnections[i].run(ctx, r) }})
 	}
-	var stop context.CancelFunc
-	done := make(chan int)
-	turn := 0
-	begin := func() {
-		var ctx context.Context
-		ctx, stop = context.WithCancel(t.Context())
-		d := all[turn%len(all)]
-		go func() { done <- d.run(ctx) }()
-	}
-	end := func() {
-		stop()
-		n := <-done
-		if n == 0 {
-			t.Errorf("%s: no connection", all[turn%len(all)].name)
-		}
-		turn++
-	}
-	c := good.compare([]int{r.cmd.Process.Pid}, len(all), 700*time.Millisecond, begin, end)
-	if turn < len(all) {
-		t.Errorf("%d of %d attacks were made", turn, len(all))
+	c := good.compare([]int{r.cmd.Process.Pid}, len(a.ways), 700*time.Millisecond, 0, alone{}, a)
+	if a.turn < len(a.ways) {
+		t.Errorf("%d of %d attacks were made", a.turn, len(a.ways))
 	}
 	// Handshakes and slow headers have 5 s, slow bodies 10 s; whoever has gone is gone at once.
-	after := r.until("all is as before", 15*time.Second, func(f figures) bool { return f.Goroutines <= before.Goroutines && f.Waiting == 0 })
-	after = r.figures(true)
-	t.Logf("%d attacks in %v: %d goroutines (%d before), heap %d KiB (%d), resident %d KiB (%d)", turn, c.Took.Round(time.Second),
+	r.until("all is as before", 15*time.Second, func(f figures) bool { return f.Goroutines <= before.Goroutines && f.Waiting == 0 })
+	after := r.figures(true)
+	t.Logf("%d attacks, and as much time without, in %v: %d goroutines (%d before), heap %d KiB (%d), resident %d KiB (%d)", a.turn, c.Took.Round(time.Second),
 		after.Goroutines, before.Goroutines, after.Heap>>10, before.Heap>>10, after.RSS>>10, before.RSS>>10)
 	if after.Heap > before.Heap+8<<20 {
 		t.Errorf("the heap has grown from %d to %d KiB", before.Heap>>10, after.Heap>>10)

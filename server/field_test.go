@@ -170,11 +170,7 @@ func TestFieldBounds(t *testing.T) {
 			continue
 		}
 		field := protovalidate.FieldPathString(broken.Violations[0].Proto.GetField())
-		want := r.field
-		if strings.Contains(want, "é") {
-			want = strings.Replace(want, "é", text(r.most+1), 1)
-		}
-		if field != want {
+		if want, _, _ := strings.Cut(r.field, "é"); !strings.HasPrefix(field, want) || !strings.Contains(r.field, "é") && field != want {
 			t.Errorf("%T with more of %s: got a violation of %s", m, r.field, field)
 		}
 	}

@@ -13,7 +13,8 @@ import (
 	"testing"
 	"time"
 
-	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 // A crowd of callers is a process, too: it takes as little of the processors as it can, and its
@@ -24,8 +25,8 @@ const loadVariable = "WATERMASTER_TEST_LOAD"
 
 type loadOptions struct {
 	Address      string
-	Organization string
-	Rate         int // calls a second
+	Organization string // "": the calls are empty ones
+	Rate         int    // calls a second
 	Connections  int
 }
 
@@ -41,11 +42,15 @@ type loadReport struct {
 func sendLoad(options string) {
 	var o loadOptions
 	must(json.Unmarshal([]byte(options), &o))
+	method := acquireMethod
+	if o.Organization == "" {
+		method = emptyMethod
+	}
 	var wires []*wire
 	for range o.Connections {
 		conn, err := net.Dial("tcp", o.Address)
 		must(err)
-		w := newWire(conn, acquireMethod)
+		w := newWire(conn, method)
 		w.keepOpen()
 		go w.read()
 		must(w.flush())
@@ -60,7 +65,7 @@ func sendLoad(options string) {
 			start, cpu, answered := time.Now(), cpuTime(), answersOf(wires)
 			for running := true; running; {
 				due := int64(time.Since(start).Seconds()*float64(o.Rate)) - late
-				if most := int64(o.Rate / 50); due-r.Sent > most { // it was held up, and does not make up for it
+				if most := int64(o.Rate / 500); due-r.Sent > most { // it was held up, and does not make up for it
 					late += due - r.Sent - most
 					due = r.Sent + most
 				}
@@ -98,7 +103,10 @@ func sendLoad(options string) {
 
 // loadRequest asks for what there is not: of four calls one is refused, the others would
 // queue.
-func loadRequest(o *loadOptions, id int) *pb.AcquireRequest {
+func loadRequest(o *loadOptions, id int) proto.Message {
+	if o.Organization == "" {
+		return &emptypb.Empty{}
+	}
 	r := ask(strconv.Itoa(id), of(o.Organization), block(0))
 	if id%4 == 0 {
 		maxWait(0)(r)
@@ -126,6 +134,10 @@ type callers struct {
 	in  io.WriteCloser
 	out *json.Decoder
 	cmd *exec.Cmd
+
+	loadReport // of all turns
+	began      time.Time
+	took       time.Duration
 }
 
 // startLoad starts a load's process, which ends with the test. It is quiet at first.
@@ -152,8 +164,25 @@ func startLoad(t testing.TB, o loadOptions) *callers {
 	return c
 }
 
-// turn begins or ends the load; at its end the report tells of it.
-func (c *callers) turn(on bool) (r loadReport) {
+// begin begins the load.
+func (c *callers) begin() {
+	c.t.Helper()
+	c.say(true)
+	c.began = time.Now()
+}
+
+// end ends it, and adds to the report.
+func (c *callers) end() {
+	c.t.Helper()
+	r := c.say(false)
+	c.Sent, c.Answered, c.CPU = c.Sent+r.Sent, c.Answered+r.Answered, c.CPU+r.CPU
+	c.took += time.Since(c.began)
+}
+
+// rate gives the calls that were sent in a second.
+func (c *callers) rate() float64 { return float64(c.Sent) / c.took.Seconds() }
+
+func (c *callers) say(on bool) (r loadReport) {
 	c.t.Helper()
 	fmt.Fprintln(c.in, on)
 	if err := c.out.Decode(&r); err != nil {

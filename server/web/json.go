@@ -104,7 +104,7 @@ func unreadable(err error, m proto.Message) error {
 	}
 	// What is in the body may be a key or a prompt in the wrong place, and errors are logged by
 	// whoever gets them.
-	if r := repeated.FindStringSubmatch(text); r != nil && !harmless.MatchString(r[2]) {
+	if r := repeated.FindStringSubmatch(text); len(r) > 0 && !harmless.MatchString(r[2]) {
 		text = r[1] + "…"
 	}
 	text = short(text)

@@ -104,7 +104,7 @@ func drainOnce(t *testing.T, config string, g *rand.Rand) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		t.Cleanup(func() { c.Close() })
 		conns = append(conns, c)
 	}
 	client := func(i int) pb.LimiterServiceClient { return pb.NewLimiterServiceClient(conns[i%len(conns)]) }
