@@ -22,6 +22,20 @@
 // anybody is given back. One alarm for each organization lets time pass when
 // nobody calls.
 //
+// # Configurations
+//
+// An organization's part of a configuration, compiled, is an edition; a call loads the one in
+// force once (edition.go). Another comes into force with the Configure entry of the log, so
+// that the engine and the edition change together, and what keeps or tells its name (`was:`)
+// keeps its counters. An organization that is renamed or taken out is retired: who waits is
+// asked again for, at whoever has its place now (reload.go).
+//
+// # Who calls
+//
+// With credentials in the configuration a call has one in its context, or is refused
+// (caller.go, package access). It says which organization, projects and classes the call may
+// name; leases of others are as unknown as those that never were.
+//
 // # What only looks
 //
 // Pressure, headroom, trends and the largest consumers are read from the engine, or counted
