@@ -89,7 +89,11 @@ func (w *wire) read() {
 		case *http2.PingFrame:
 			if f.IsAck() {
 				w.acks.Add(1)
+				break
 			}
+			var b bytes.Buffer
+			_ = http2.NewFramer(&b, nil).WritePing(true, f.Data)
+			_, _ = w.conn.Write(b.Bytes()) // whole frames go between those of the other goroutine
 		case *http2.GoAwayFrame:
 			w.away.CompareAndSwap(nil, f)
 		}
