@@ -1,5 +1,6 @@
 # What there is to do. `make` or `make help` lists it. Everything needs only Go: tools are
-# pinned here (and, for plugins, in buf.gen.yaml) and run by the Go command.
+# pinned here (and, for plugins, in buf.gen.yaml) and run by the Go command. The tests of the
+# deployments also ask others' tools (`make tools`), and say so where they find none.
 
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -11,7 +12,7 @@ GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.
 
 CONFIG   ?= examples/quickstart/config.yaml
 TIMEOUT  ?= 20m
-FUZZTIME ?= 10s
+FUZZTIME ?= 30s
 BENCH    ?= .
 TRACES   ?= server/simulate/testdata/traces
 COUNT    ?= 1
@@ -32,13 +33,21 @@ build: ## Build .bin/watermaster
 .PHONY: test
 test: vet test-all test-race test-fuzz ## Vet, test everything, again with the race detector, fuzz each target for FUZZTIME
 
+# What the tests ask besides Go: kustomize, kubernetes-validate (with Kubernetes' schemas), and of
+# the system curl, openssl and systemd-analyze. Root gets those from apt; who cannot install a tool
+# is told so, and the tests that need it are skipped with a word.
+.PHONY: tools
+tools: ## Install into .bin what the tests ask besides Go (as root, with apt, into the system)
+	@.ci/tools
+
 .PHONY: vet
 vet:
 	go vet -composites=false ./...
 
+# One package at a time: some tests measure a server's answers, and should have the machine.
 .PHONY: test-all
-test-all:
-	go test -timeout $(TIMEOUT) ./...
+test-all: tools
+	go test -p 1 -timeout $(TIMEOUT) ./...
 
 # Long runs of one goroutine are not repeated (-short): they have nothing to race with. The race
 # detector needs a C compiler; without one this is left out, and says so.
@@ -46,21 +55,20 @@ test-all:
 test-race:
 	@$(if $(RACE),go test $(RACE) -short -timeout $(TIMEOUT) ./...,echo 'make: no C compiler, so no race detector' >&2)
 
+# Two targets at a time, with one worker each.
 .PHONY: test-fuzz
 test-fuzz:
 	@go test -list '^Fuzz' ./... \
 	| awk '/^Fuzz/ {f[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, f[i]; n = 0}' \
-	| while read -r package target; do \
-		echo "fuzz $$package $$target"; \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -timeout $(TIMEOUT) "$$package" </dev/null; \
-	done
+	| xargs -P 2 -n 2 sh -c 'echo "fuzz $$0 $$1"; \
+		exec go test -run "^$$" -fuzz "^$$1\$$" -fuzztime $(FUZZTIME) -parallel 1 -timeout $(TIMEOUT) "$$0" </dev/null'
 
 .PHONY: bench
 bench: ## Run the benchmarks that match BENCH, COUNT times
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) -timeout 60m ./...
 
 .PHONY: prove
-prove: ## Replay TRACES before strict providers and write the README's table
+prove: ## Replay TRACES before strict providers and write the tables of PROOF.md and the README
 	go test ./server/simulate -count 1 -timeout 60m -args -prove -traces $(abspath $(TRACES))
 
 .PHONY: mutants

@@ -9,10 +9,11 @@ type ColdStart uint8
 const (
 	// Trust: nothing was used.
 	Trust ColdStart = iota
-	// Pace: the quota was used evenly to all but 2 %. So calls go at the rate of the limit
-	// from the first moment on. If it was used so, no window at the provider exceeds the
-	// quota by more than those 2 %, which a margin covers; had all of it been used in the
-	// last instant, one could hold twice the quota.
+	// Pace: the quota was used evenly, to all but 2 %; to less where lighter classes could
+	// not go for what is kept from them, as far as the margin covers it. So calls go at the
+	// rate of the limit from the first moment on. If it was used so, no window at the
+	// provider exceeds the quota, or without a margin by those 2 % at most; had all of it been
+	// used in the last instant, one could hold twice the quota.
 	Pace
 	// Wait: all of the quota was used in the last instant. Nothing goes for one hold, and no
 	// window is ever exceeded.
@@ -33,7 +34,7 @@ const (
 	// longestCold bounds the windows to which a cold start matters. A longer one would keep
 	// all away for too long; there what is configured is trusted.
 	longestCold = 10 * time.Minute
-	// coldShare is how much of the capacity Pace takes to be used, in parts per million.
+	// coldShare is how much of the capacity Pace takes to be used at most, in parts per million.
 	coldShare = 980_000
 	// coldParts is how finely a window's earlier use is spread.
 	coldParts = 120
@@ -72,13 +73,23 @@ func (e *Engine) beginCold(how ColdStart, kept time.Duration) {
 	}
 }
 
+// evenly is what of the capacity Pace takes to be used.
+func (r *rule) evenly() int64 {
+	kept := int64(0)
+	for _, c := range r.caps {
+		kept = max(kept, r.capacity-c)
+	}
+	free := r.capacity - perMillion(r.capacity, coldShare)
+	return r.capacity - min(r.capacity, max(free, min(free+kept, r.cost(r.Quota-r.effective))))
+}
+
 func (l *limit) beginCold(now Time, how ColdStart, kept time.Duration) {
 	if l.Window > longestCold || kept >= l.hold {
 		return
 	}
 	full := l.capacity
 	if how == Pace {
-		full = perMillion(full, coldShare)
+		full = l.evenly()
 	}
 	switch {
 	case l.Shape == TokenBucket: // it refills at the rate by itself

@@ -6,6 +6,29 @@ import (
 	"time"
 )
 
+// TestColdStartLetsAllGo: where a share is kept for heavier classes, and the margin covers it,
+// the lightest class goes at once too.
+func TestColdStartLetsAllGo(t *testing.T) {
+	for _, shape := range []Shape{SlidingWindow, TokenBucket} {
+		for margin, want := range map[uint32]EventKind{0: Queued, 200_000: Granted} {
+			e := New()
+			e.Apply(&Configure{
+				Generation: 1, ColdStart: Pace, MaxProjects: 1,
+				Classes:  []ClassSpec{{Name: "interactive", Weight: 16, Reserve: 50_000}, {Name: "batch", Weight: 1, Paced: true}},
+				Projects: []ProjectSpec{{Name: "p", Weight: 1}},
+				Pools: []PoolSpec{{Name: "a", Models: []string{"m"}, StartWithin: time.Second, Limits: []LimitSpec{
+					{Name: "t", Metric: Tokens, Shape: shape, Quota: 100_000, Window: time.Minute, Jitter: time.Second, Margin: margin}}}},
+			}, Time(time.Hour), nil)
+			for _, ev := range e.Apply(&Acquire{Key: Key{1}, Lease: LeaseID{1, 1}, Project: "p", Class: "batch", Arrived: Time(time.Hour),
+				MaxWait: time.Hour, TTL: time.Minute, Targets: []Target{{Pool: "a", Model: "m", Charges: []Charge{{Tokens, ToPool, 1000}}}}}, Time(time.Hour), nil) {
+				if ev.Kind != want {
+					t.Errorf("shape %d, margin %d: got kind %d, want %d", shape, margin, ev.Kind, want)
+				}
+			}
+		}
+	}
+}
+
 // TestColdStart: a process used a quota before and its state was lost; the next one begins
 // cold, under more demand than there is. Whatever the windows at the provider hold of both
 // stays within the quota (wait), or exceeds it by what pace lets go at once if the use was
@@ -21,23 +44,25 @@ func TestColdStart(t *testing.T) {
 		name   string
 		how    ColdStart
 		lump   bool // all of the former use in its last instant
+		kept   uint32
 		margin uint32
 		most   float64 // of the quota, in any window
 		least  float64
 	}{
-		{"trust, even", Trust, false, 0, 2, 1.2},
-		{"pace, even", Pace, false, 0, 1.02, 0.97},
-		{"pace, even, a margin of 2 %", Pace, false, 20_000, 1, 0.95},
-		{"pace, a lump", Pace, true, 0, 2, 1.5},
-		{"wait, even", Wait, false, 0, 1, 0.97},
-		{"wait, a lump", Wait, true, 0, 1, 0.97},
+		{"trust, even", Trust, false, 0, 0, 2, 1.2},
+		{"pace, even", Pace, false, 0, 0, 1.02, 0.97},
+		{"pace, even, a margin of 2 %", Pace, false, 0, 20_000, 1, 0.95},
+		{"pace, even, a margin and a share kept", Pace, false, 50_000, 100_000, 1, 0.85},
+		{"pace, a lump", Pace, true, 0, 0, 2, 1.5},
+		{"wait, even", Wait, false, 0, 0, 1, 0.97},
+		{"wait, a lump", Wait, true, 0, 0, 1, 0.97},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			g := rand.New(rand.NewPCG(1, 2))
 			begin := second(1000)
 			var calls []sent
-			former := int64(quota - quota*int64(tt.margin)/1_000_000)
+			former := quota - quota*int64(tt.margin)/1_000_000
 			for i := range int64(600) {
 				at := begin - Time(window) + Time(int64(window)*i/600)
 				if tt.lump {
@@ -48,7 +73,7 @@ func TestColdStart(t *testing.T) {
 			e := New()
 			e.Apply(&Configure{
 				Generation: 1, ColdStart: tt.how, MaxProjects: 1,
-				Classes:  []ClassSpec{{Name: "standard", Weight: 1}},
+				Classes:  []ClassSpec{{Name: "interactive", Weight: 16, Reserve: tt.kept}, {Name: "standard", Weight: 1}},
 				Projects: []ProjectSpec{{Name: "p", Weight: 1}},
 				Pools: []PoolSpec{{Name: "a", Models: []string{"m"}, StartWithin: jitter, Limits: []LimitSpec{
 					{Name: "t", Metric: Tokens, Quota: quota, Window: window, Jitter: jitter, Margin: tt.margin}}}},

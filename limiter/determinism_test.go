@@ -87,6 +87,8 @@ func look(e *Engine, g *generator) {
 	e.Use("a/x", "batch")
 	e.Lease(g.lease(), nil)
 	e.Holder(g.lease())
+	e.Grant(g.lease())
+	e.LimitsOf(g.now, []string{"p", "q"})
 	for id := range e.table {
 		e.Limit(LimitID(id))
 	}

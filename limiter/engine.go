@@ -19,6 +19,7 @@ type Engine struct {
 	classNames map[string]uint8
 	maxWaiting int
 	waiting    int
+	open       int // leases in force
 
 	projects     map[string]*project
 	template     *projectRules // nil: only named projects

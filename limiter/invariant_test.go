@@ -29,7 +29,7 @@ func (c *checker) check(ok bool, format string, args ...any) {
 
 func (c *checker) tickets() {
 	e := c.e
-	keyed, leases, waiting := 0, 0, 0
+	keyed, leases, open, waiting := 0, 0, 0, 0
 	byClass := make([]int, len(e.classes))
 	byProject := map[*project]int{}
 	for i, tm := range e.timers.timers {
@@ -50,6 +50,9 @@ func (c *checker) tickets() {
 			c.check(tm.at <= t.until, "a waiter's timer is past its patience")
 		default:
 			leases++
+			if t.state == ticketOpen {
+				open++
+			}
 			c.check(e.leases[t.lease] == t, "lease %v leads elsewhere", t.lease)
 			c.check(len(t.places()) == 0, "a lease that waits")
 			c.check(t.state != ticketOpen || tm.at == t.until, "the timer of lease %v is not its end", t.lease)
@@ -62,6 +65,7 @@ func (c *checker) tickets() {
 	}
 	c.check(keyed == len(e.keys), "%d keys, %d tickets with one", len(e.keys), keyed)
 	c.check(leases == len(e.leases), "%d leases, %d tickets of them", len(e.leases), leases)
+	c.check(open == e.open, "%d leases in force, %d counted", open, e.open)
 	c.check(waiting == e.waiting, "%d wait, %d counted", waiting, e.waiting)
 	for i, n := range byClass {
 		c.check(e.classes[i].waiting == n, "%d wait in class %d, %d counted", n, i, e.classes[i].waiting)

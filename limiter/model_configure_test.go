@@ -228,7 +228,9 @@ func (m *model) beginCold(c *Configure) {
 		}
 		full := l.capacity
 		if c.ColdStart == Pace {
-			full = full * 98 / 100
+			free := l.capacity - l.capacity*98/100
+			margin := m.cost(l, l.Quota-l.effective)
+			full -= min(l.capacity, max(free, min(free+slices.Max(append(l.reserve, 0)), margin)))
 		}
 		enter := func(at Time, amount int64) {
 			if amount > 0 && m.now.Sub(at) >= c.Kept {

@@ -342,6 +342,7 @@ func (e *Engine) grant(pl *place) {
 	e.waiting--
 
 	t.state, t.away = ticketOpen, false
+	e.open++
 	t.until = e.now.Add(t.ttl)
 	e.timers.set(t, t.until)
 	waited := e.now.Sub(t.arrived)

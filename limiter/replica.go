@@ -78,10 +78,12 @@ func (e *Engine) restoreLease(s *LeaseState) {
 	if e.keys[t.key] == nil && !s.Settled {
 		e.keys[t.key], t.keyed = t, true
 	}
-	t.state = ticketOpen
 	if s.Settled {
 		t.state = ticketSettled
 		t.until = e.now.Add(settledKept)
+	} else {
+		t.state = ticketOpen
+		e.open++
 	}
 	e.timers.set(t, t.until)
 }

@@ -128,6 +128,9 @@ func (e *Engine) settle(t *ticket, o Outcome, actual []Charge) (refunds, debts u
 		}
 	}
 	e.settleWork(t, work.total())
+	if !expired {
+		e.open--
+	}
 	t.state = ticketSettled
 	e.timers.set(t, e.now.Add(settledKept))
 	return refunds, debts
@@ -238,6 +241,7 @@ func (e *Engine) expire(t *ticket) {
 	}
 	e.emit(Event{Kind: Expired, Key: t.key, Lease: t.lease, Pool: t.poolName(), Model: t.modelName()})
 	t.state = ticketExpired
+	e.open--
 	e.timers.set(t, e.now.Add(unsettledKept))
 }
 

@@ -372,6 +372,9 @@ func (r *reader) ticket(e *Engine, limits []*limit) {
 		e.waiting++
 	} else {
 		e.leases[t.lease] = t
+		if t.state == ticketOpen {
+			e.open++
+		}
 	}
 	e.timers.set(t, timer)
 }

@@ -28,6 +28,28 @@ func (e *Engine) Limits(now Time) []Limit {
 	return all
 }
 
+// LimitsOf tells the same of the organization, the pools and just these projects. It costs
+// nothing for others, however many there are.
+func (e *Engine) LimitsOf(now Time, projects []string) []Limit {
+	now = max(now, e.now)
+	var all []Limit
+	add := func(limits []*limit) {
+		for _, l := range limits {
+			all = append(all, e.view(l, now))
+		}
+	}
+	add(e.limits)
+	for _, p := range e.pools {
+		add(p.limits)
+	}
+	for _, name := range projects {
+		if pr := e.projects[name]; pr != nil {
+			add(pr.limits)
+		}
+	}
+	return all
+}
+
 // Limit tells of one limit; false if there is none by that id any more.
 func (e *Engine) Limit(id LimitID) (Limit, bool) {
 	if int(id) >= len(e.table) || e.table[id] == nil || e.table[id].dead {
@@ -162,7 +184,7 @@ func (m *meter) sum(n int) (sum int64) {
 
 // Counts tells how many leases are in force and how many callers wait.
 func (e *Engine) Counts() (leases, waiters int) {
-	return len(e.leases), e.waiting
+	return e.open, e.waiting
 }
 
 // Lease lists what a lease has been charged, and says whether it is known. The slice is

@@ -38,6 +38,9 @@ func (s *Server) Acquire(ctx context.Context, req *pb.AcquireRequest) (*pb.Acqui
 		}
 		answer, stale, err := s.acquire(ctx, o, req, &a)
 		if !stale || try == maxStale {
+			if err == nil {
+				o.countAnswer(req, answer, &a)
+			}
 			if s.debug {
 				s.logDecision(ctx, o, req, answer, err)
 			}
@@ -57,6 +60,8 @@ const maxStale = 3
 type asked struct {
 	arrived limiter.Time  // 0: not yet
 	block   time.Duration // what is left of it
+	waited  time.Duration // granted: over all calls of the request
+	again   bool          // granted: it was told before
 }
 
 // acquire asks an organization. stale says that the answer may only be due to a
@@ -113,6 +118,7 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 		out.err == nil && out.event.Kind == limiter.Refused && o.edition.Load() != e && ofNames(out.event.Reason)
 	if out.err == nil && out.event.Kind == limiter.Granted {
 		o.tally(e, req.Attempt, &out.event)
+		a.waited, a.again = out.waited, out.event.Again
 	}
 	answer, err = o.answer(ctx, req, c, out)
 	c.free()

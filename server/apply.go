@@ -43,7 +43,7 @@ func (o *organization) apply(e *store.Entry, own *batch) {
 		if own != nil {
 			c = own.calls[i]
 		}
-		o.applyCommand(cmd, rest[:len(rest)-len(next)], e, i, c)
+		o.applyCommand(cmd, rest[:len(rest)-len(next)], e, i, own != nil, c)
 		rest = next
 	}
 }
@@ -56,8 +56,9 @@ func (o *organization) unreadable(err error) {
 	o.setLost(true)
 }
 
-// applyCommand applies one command on behalf of a call, which may be nil.
-func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.Entry, index int, c *call) {
+// applyCommand applies one command on behalf of a call, which may be nil. ours: it is the first
+// time that one of this process's own is applied.
+func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.Entry, index int, ours bool, c *call) {
 	if o.poisoned[poison{e.Incarnation, e.Number, index}] || o.lost {
 		if c != nil {
 			c.out.err, c.left = errFault, true
@@ -65,10 +66,10 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 		return
 	}
 	release, _ := cmd.(*limiter.Release)
-	var project string
+	var grant limiter.Grant
 	if release != nil {
 		o.before, _ = o.engine.Lease(release.Lease, o.before[:0])
-		project, _, _, _ = o.engine.Holder(release.Lease)
+		grant, _ = o.engine.Grant(release.Lease)
 	}
 	events, ok := o.step(cmd, limiter.Time(e.Time))
 	if !ok {
@@ -101,9 +102,12 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 		case limiter.Lapsed:
 			o.unqueued(ev, false)
 		case limiter.Expired:
-			o.expired(ev)
+			o.expired(ev, ours)
 		case limiter.Settled:
-			o.settled(ev, project, c)
+			o.settled(ev, grant.Project, c)
+			if c != nil {
+				o.countSettled(release, ev, &grant, &c.told)
+			}
 		case limiter.Renewed:
 			if c != nil {
 				c.out.renewed = append(c.out.renewed, *ev)
@@ -117,6 +121,7 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 		case limiter.Reported:
 			if c != nil {
 				o.reported(ev, c)
+				o.countReported(ev, c)
 			}
 		}
 	}
@@ -161,6 +166,10 @@ func (o *organization) step(cmd limiter.Command, now limiter.Time) (events []lim
 func (o *organization) granted(ev *limiter.Event, acquire *limiter.Acquire, own bool, c *call) {
 	o.charges, _ = o.engine.Lease(ev.Lease, o.charges[:0])
 	p := o.places[ev.Key]
+	waited := ev.Waited
+	if p != nil {
+		waited = max(waited, o.engine.Now().Sub(p.since))
+	}
 	if !ev.Again {
 		var project string
 		switch {
@@ -178,7 +187,7 @@ func (o *organization) granted(ev *limiter.Event, acquire *limiter.Acquire, own 
 	if own {
 		o.tell(c, ev, acquire)
 		if c != nil {
-			c.out.shared = shared
+			c.out.shared, c.out.waited = shared, waited
 		}
 	}
 }
@@ -205,6 +214,7 @@ func (o *organization) tellLater(c *call, ev *limiter.Event, p *place) {
 		o.loads.join(o.engine, &c.end.load, pool, p.class)
 	}
 	o.loads.read(o.engine, &c.end.load, p.class)
+	c.end.waited = max(ev.Waited, o.engine.Now().Sub(p.since))
 	c.ended = true
 	c.signal()
 }
@@ -227,14 +237,17 @@ func (o *organization) settled(ev *limiter.Event, project string, c *call) {
 	}
 }
 
-// expired notes that a lease has given back its stocks.
-func (o *organization) expired(ev *limiter.Event) {
+// expired notes that a lease has given back its stocks. ours: our command let the time pass.
+func (o *organization) expired(ev *limiter.Event, ours bool) {
 	project, _, _, ok := o.engine.Holder(ev.Lease)
 	if !ok {
 		return
 	}
 	o.charges, _ = o.engine.Lease(ev.Lease, o.charges[:0])
 	o.consumers.expire(o.engine.Now(), project, o.charges)
+	if ours {
+		o.countExpired(project)
+	}
 }
 
 // reported tells what a Report has come to.
@@ -254,6 +267,8 @@ func (o *organization) configured() {
 		o.edition.Store(n)
 		o.next = nil
 	}
-	o.loads.reset(o.engine, o.edition.Load())
+	e := o.edition.Load()
+	e.counts.InForce()
+	o.loads.reset(o.engine, e)
 	o.consumers.configure(o.engine)
 }

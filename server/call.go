@@ -23,6 +23,7 @@ type call struct {
 	report    limiter.Report
 	renew     limiter.Renew
 	cancel    limiter.Cancel
+	told      told
 
 	// out is what has become of the command. The leader writes it before it wakes the call,
 	// and does not look at it again.
@@ -43,6 +44,7 @@ type outcome struct {
 	err     error
 	event   limiter.Event
 	epoch   uint64                // of the limits that the event names
+	waited  time.Duration         // Granted: since the request was queued, over all its calls
 	shared  bool                  // others have been told the same grant
 	before  []limiter.LeaseCharge // Settled: what the lease had
 	charges []limiter.LeaseCharge // Granted: what it has; Settled: what stays of it
@@ -77,6 +79,7 @@ func (c *call) free() {
 	}
 	c.lead, c.waits, c.ended, c.left = false, false, false, false
 	c.place, c.same, c.diversion = nil, nil, nil
+	c.told = told{}
 	c.out.reset()
 	c.end.reset()
 	c.home.pool.Put(c)

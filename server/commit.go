@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
+	"github.com/watermaster-project/watermaster/server/metrics"
 	"github.com/watermaster-project/watermaster/store"
 )
 
@@ -165,13 +166,18 @@ const (
 func (o *organization) append(ctx context.Context, b *batch) error {
 	pause := appendPause
 	for try := 1; ; try++ {
+		counts := o.edition.Load().counts.Log
+		start := metrics.Now()
 		entries, err := o.log.Append(ctx, o.name, o.position, b.Batch, o.entries[:0])
 		if err == nil {
+			appended := metrics.Now()
 			o.take(entries, b)
+			counts.Committed(len(b.calls), start, appended)
 			clear(entries)
 			o.entries = entries[:0]
 			return nil
 		}
+		counts.Failed()
 		switch {
 		case errors.Is(err, store.ErrBroken):
 			o.broken = true

@@ -315,3 +315,19 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%v allocations for an Acquire and its Release, want at most 5", got)
 	}
 }
+
+// TestReloadedLog: a log that is loaded again while the server runs gives all of the state,
+// entries included that were applied before.
+func TestReloadedLog(t *testing.T) {
+	inWorld(t, small, memory.Options{Keep: true}, func(w *world) {
+		g := w.grant(ask("a"))
+		w.organization().broken = true
+		if a := w.acquire(ask("b", block(0))); a.GetWait() == nil {
+			t.Errorf("got %v while the slot is taken, want wait", a)
+		}
+		if l := w.limit("pool/main/gpt", "tokens/min"); l.Held != 200 {
+			t.Errorf("%d tokens held, want the 200 of before", l.Held)
+		}
+		w.release(g.LeaseId)
+	})
+}

@@ -25,5 +25,6 @@
 // # What only looks
 //
 // Pressure, headroom, trends and the largest consumers are read from the engine, or counted
-// beside it. No decision depends on them.
+// beside it. What Prometheus is told is counted by package metrics, where count.go says so, or
+// read from the engine at a scrape (metrics.go). No decision depends on any of it.
 package server

@@ -6,6 +6,7 @@ import (
 
 	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/server/config"
+	"github.com/watermaster-project/watermaster/server/metrics"
 	"github.com/watermaster-project/watermaster/server/policy"
 )
 
@@ -21,6 +22,7 @@ type edition struct {
 	metrics    map[limiter.Metric]string // names of units
 	poolScopes map[string]string
 	maxWait    map[string]time.Duration // by class
+	counts     *metrics.Edition
 }
 
 // newEdition compiles an organization's part. Errors are those of policy.Compile.

@@ -33,8 +33,8 @@ const (
 // NewGRPC makes a gRPC server with the services, health and reflection, and the bounds on
 // what callers may do. Further options come last.
 func (s *Server) NewGRPC(more ...grpc.ServerOption) *grpc.Server {
-	unary := []grpc.UnaryServerInterceptor{recovery.UnaryServerInterceptor(recovery.WithRecoveryHandlerContext(s.recovered))}
-	stream := []grpc.StreamServerInterceptor{recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(s.recovered))}
+	unary := []grpc.UnaryServerInterceptor{s.metrics.Calls.Unary, recovery.UnaryServerInterceptor(recovery.WithRecoveryHandlerContext(s.recovered))}
+	stream := []grpc.StreamServerInterceptor{s.metrics.Calls.Stream, recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(s.recovered))}
 	if s.debug {
 		log := logging.LoggerFunc(func(ctx context.Context, l logging.Level, text string, fields ...any) {
 			s.logger.Log(ctx, slog.LevelDebug, text, append(fields, "level", l)...)
@@ -65,6 +65,7 @@ func (s *Server) NewGRPC(more ...grpc.ServerOption) *grpc.Server {
 
 // recovered turns a panic of a handler into an error.
 func (s *Server) recovered(ctx context.Context, p any) error {
+	s.metrics.HandlerPanics.Add(1)
 	s.logger.ErrorContext(ctx, "a handler panicked", "panic", p, "stack", string(debug.Stack()))
 	return status.Error(codes.Internal, "internal error")
 }

@@ -85,6 +85,8 @@ type organization struct {
 	probe func(limiter.Command) // tests make a fault with it; nil
 
 	trends trends
+
+	lateStarts map[limiter.LeaseID]bool // of leases that are counted already and not settled: see count.go
 }
 
 func newOrganization(e *edition, log store.Log, logger *slog.Logger) *organization {
@@ -101,6 +103,7 @@ func newOrganization(e *edition, log store.Log, logger *slog.Logger) *organizati
 		places:      map[limiter.Key]*place{},
 		gone:        make(chan struct{}),
 		alarmAt:     limiter.Never,
+		lateStarts:  map[limiter.LeaseID]bool{},
 	}
 	g.edition.Store(e)
 	g.retries.init(g.now())
@@ -209,6 +212,7 @@ func (o *organization) replay(s store.Snapshot, entries []store.Entry) error {
 	o.setLost(false)
 	o.position, o.applied, o.worked = s.Position, s.Time, s.Time
 	o.consumers = consumers{}
+	o.seen = map[uint64]uint64{} // what was applied to another engine
 	o.tail = 0
 	for i := range entries {
 		if o.apply(&entries[i], nil); o.fault != nil {

@@ -40,6 +40,7 @@ func (s *Server) release(ctx context.Context, req *pb.ReleaseRequest) (*pb.Relea
 	defer c.free()
 	e := o.edition.Load()
 	advice := e.policy.Release(&in, &c.release)
+	c.told = toldOf(req.StartedAfter, &in)
 	o.propose(&c.release, c)
 	switch {
 	case c.out.err != nil:

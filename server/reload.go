@@ -122,6 +122,7 @@ func (s *Server) prepare(old *directory, cfg *config.Config) ([]*change, error) 
 		if err != nil {
 			return nil, err
 		}
+		e.counts = s.metrics.Edition(cfg, e.settings)
 		name := e.settings.Name
 		if other, taken := digests[fingerprint(name)]; taken {
 			return nil, fmt.Errorf("the organizations %s and %s have the same digest: rename one", other, name)

@@ -46,6 +46,7 @@ func (s *Server) report(ctx context.Context, req *pb.ReportRequest) (*pb.ReportR
 	c := o.calls.get()
 	defer c.free()
 	advice := p.Report(&in, &c.report)
+	c.told = toldOf(req.StartedAfter, &in)
 	c.out.class = standardClass
 	if t, ok := p.Target(in.Target); ok {
 		c.out.pool = t.Pool

@@ -21,6 +21,7 @@ import (
 	"github.com/watermaster-project/watermaster/limiter"
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
 	"github.com/watermaster-project/watermaster/server/config"
+	"github.com/watermaster-project/watermaster/server/metrics"
 	"github.com/watermaster-project/watermaster/server/policy"
 	"github.com/watermaster-project/watermaster/store"
 )
@@ -53,6 +54,7 @@ type Server struct {
 	debug         bool // each decision is logged
 	log           store.Log
 	snapshotEvery int
+	metrics       *metrics.Set
 	directory     atomic.Pointer[directory]
 	maxWaiting    int64
 	waiting       atomic.Int64  // requests, in all organizations
@@ -100,11 +102,13 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		s.peer = peer.FromContext
 	}
 	s.monitor.server = s
+	s.metrics = metrics.New(s.stand)
 	s.directory.Store(&directory{config: &config.Config{}})
 	if err := s.Reload(ctx, o.Config); err != nil {
 		s.Close()
 		return nil, err
 	}
+	s.metrics.Loaded()
 	s.changeHealth(func() { s.serving = true })
 	s.sampler.Go(s.sample)
 	return s, nil

@@ -78,7 +78,7 @@ func releaseOK(m *pb.ReleaseRequest) bool {
 	if u, ok := m.Consumption.(*pb.ReleaseRequest_Usage); ok && !usageOK(u.Usage) {
 		return false
 	}
-	return lengthOK(m.LeaseId, 1, 256) && outcomeOK(m.Outcome) && observationOK(m.Observation)
+	return lengthOK(m.LeaseId, 1, 256) && outcomeOK(m.Outcome) && observationOK(m.Observation) && spanOK(m.StartedAfter, 0)
 }
 
 func outcomeOK(o pb.Outcome) bool { return o >= 0 && o <= pb.Outcome_OUTCOME_UNKNOWN }
@@ -89,7 +89,7 @@ func reportOK(m *pb.ReportRequest) bool {
 	}
 	return (m.LeaseId != "" || m.Account != "" && m.Model != "") &&
 		lengthOK(m.LeaseId, 0, 256) && lengthOK(m.Organization, 0, 128) && lengthOK(m.Account, 0, 128) &&
-		lengthOK(m.Model, 0, 128) && observationOK(m.Observation)
+		lengthOK(m.Model, 0, 128) && observationOK(m.Observation) && spanOK(m.StartedAfter, 0)
 }
 
 func usageOK(m *pb.Usage) bool {

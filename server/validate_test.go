@@ -183,7 +183,7 @@ func (g *generator) observation() *pb.Observation {
 }
 
 func (g *generator) release() *pb.ReleaseRequest {
-	m := &pb.ReleaseRequest{LeaseId: g.text(1, 256), Outcome: pb.Outcome(g.IntN(7)), Observation: g.observation()}
+	m := &pb.ReleaseRequest{LeaseId: g.text(1, 256), Outcome: pb.Outcome(g.IntN(7)), Observation: g.observation(), StartedAfter: g.span(0)}
 	if g.IntN(2) == 0 {
 		m.Consumption = &pb.ReleaseRequest_Usage{Usage: g.usage()}
 	}
@@ -196,7 +196,7 @@ func (g *generator) release() *pb.ReleaseRequest {
 func (g *generator) report() *pb.ReportRequest {
 	m := &pb.ReportRequest{
 		LeaseId: g.text(0, 256), Organization: g.text(0, 128), Account: g.text(0, 128), Model: g.text(0, 128),
-		Observation: g.observation(),
+		Observation: g.observation(), StartedAfter: g.span(0),
 	}
 	if g.IntN(2) == 0 {
 		m.Consumption = &pb.ReportRequest_Usage{Usage: g.usage()}

@@ -91,9 +91,9 @@ func (w *wire) read() {
 				w.acks.Add(1)
 				break
 			}
-			var b bytes.Buffer
-			_ = http2.NewFramer(&b, nil).WritePing(true, f.Data)
-			_, _ = w.conn.Write(b.Bytes()) // whole frames go between those of the other goroutine
+			var answer bytes.Buffer // whole, so that it may come between what is flushed
+			_ = http2.NewFramer(&answer, nil).WritePing(true, f.Data)
+			_, _ = w.conn.Write(answer.Bytes())
 		case *http2.GoAwayFrame:
 			w.away.CompareAndSwap(nil, f)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -19,7 +20,7 @@ import (
 
 func main() {
 	var (
-		address = flag.String("addr", "127.0.0.1:8081", "the watermaster's gRPC `address`")
+		address = flag.String("addr", cmp.Or(os.Getenv("WATERMASTER_ADDRESS"), "127.0.0.1:8081"), "the watermaster's gRPC `address`")
 		file    = flag.String("trace", "", "`FILE` of requests, CSV with t_ms or TIMESTAMP, input and output tokens; default: two minutes of Azure's")
 		speed   = flag.Float64("speed", 1, "how fast the trace is replayed")
 		workers = flag.Int("workers", 200, "how many calls may wait or run at once")

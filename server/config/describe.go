@@ -31,7 +31,7 @@ func (c *Config) Describe(w io.Writer) error {
 	for i := range c.Organizations {
 		o := &c.Organizations[i]
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", o.Name, grouped(int64(o.MaxProjects)), grouped(int64(o.MaxWaiting)),
-			fraction(int64(o.RetryBudget), 1)+"%", c.coldText(o))
+			fraction(int64(o.RetryBudget), 1)+"%", c.WithoutState(o))
 	}
 	if err := t.Flush(); err != nil || len(c.Credentials) == 0 {
 		return err
@@ -46,8 +46,8 @@ func (c *Config) Describe(w io.Writer) error {
 	return t.Flush()
 }
 
-// coldText says what a process does that finds no state.
-func (c *Config) coldText(o *Organization) string {
+// WithoutState says what a process assumes that finds no state of an organization.
+func (c *Config) WithoutState(o *Organization) string {
 	hold := limiter.ColdHold(c.Configure(o))
 	switch {
 	case o.ColdStart == limiter.Trust:

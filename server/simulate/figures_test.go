@@ -10,7 +10,7 @@ import (
 	"github.com/watermaster-project/watermaster/limiter/simulate/trace"
 )
 
-// The figures that the project promises (README, "Proof"). Every trial replays a trace
+// The figures that the project promises (PROOF.md). Every trial replays a trace
 // through configuration, policy and engine before a strict provider.
 
 // mooncake's requests are up to a tenth of the quota, and more than a sixth of a second

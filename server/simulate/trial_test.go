@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	prove  = flag.Bool("prove", false, "replay everything, not a selection, and write the table of the README")
+	prove  = flag.Bool("prove", false, "replay everything, not a selection, and write the tables of PROOF.md and the README")
 	traces = flag.String("traces", "testdata/traces", "directory of the traces to replay")
 )
 

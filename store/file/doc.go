@@ -37,7 +37,7 @@
 //
 // All other damage is an error that names the file, and all calls for that organization
 // return it. It wraps store.ErrBroken, not ErrNotFound: nobody may take it for an
-// organization that has used nothing. Nothing is changed; other organizations are served.
+// organization that has used nothing. Nothing is changed; calls for others work.
 // To begin without what is damaged, move the organization's directory away and start
 // again. The log has then noted when it saw the damage, so that Kept says how little is
 // known. Do not put back an old copy, nor remove an organization's directory while its

@@ -1687,7 +1687,11 @@ type ReleaseRequest struct {
 	//	*ReleaseRequest_ProviderUsage
 	Consumption isReleaseRequest_Consumption `protobuf_oneof:"consumption"`
 	// What was seen of the answer. Unset: nothing.
-	Observation   *Observation `protobuf:"bytes,5,opt,name=observation,proto3" json:"observation,omitempty"`
+	Observation *Observation `protobuf:"bytes,5,opt,name=observation,proto3" json:"observation,omitempty"`
+	// How long after the worker sent its Acquire it sent the call. Unset: unknown. Above the
+	// grant's start_within it is counted as a late start, by project and once a lease; it never
+	// changes a decision. Leave it out with OUTCOME_UNSENT. 0 to 24 h.
+	StartedAfter  *durationpb.Duration `protobuf:"bytes,6,opt,name=started_after,json=startedAfter,proto3" json:"started_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1764,6 +1768,13 @@ func (x *ReleaseRequest) GetProviderUsage() *structpb.Struct {
 func (x *ReleaseRequest) GetObservation() *Observation {
 	if x != nil {
 		return x.Observation
+	}
+	return nil
+}
+
+func (x *ReleaseRequest) GetStartedAfter() *durationpb.Duration {
+	if x != nil {
+		return x.StartedAfter
 	}
 	return nil
 }
@@ -1956,7 +1967,9 @@ type ReportRequest struct {
 	//
 	//	*ReportRequest_Usage
 	//	*ReportRequest_ProviderUsage
-	Consumption   isReportRequest_Consumption `protobuf_oneof:"consumption"`
+	Consumption isReportRequest_Consumption `protobuf_oneof:"consumption"`
+	// As in ReleaseRequest. Ignored without a lease.
+	StartedAfter  *durationpb.Duration `protobuf:"bytes,8,opt,name=started_after,json=startedAfter,proto3" json:"started_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2047,6 +2060,13 @@ func (x *ReportRequest) GetProviderUsage() *structpb.Struct {
 		if x, ok := x.Consumption.(*ReportRequest_ProviderUsage); ok {
 			return x.ProviderUsage
 		}
+	}
+	return nil
+}
+
+func (x *ReportRequest) GetStartedAfter() *durationpb.Duration {
+	if x != nil {
+		return x.StartedAfter
 	}
 	return nil
 }
@@ -2342,14 +2362,15 @@ const file_watermaster_v1_limiter_proto_rawDesc = "" +
 	"\x03age\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\x03age\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb3\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x03\n" +
 	"\x0eReleaseRequest\x12%\n" +
 	"\blease_id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\aleaseId\x12;\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x17.watermaster.v1.OutcomeB\b\xbaH\x05\x82\x01\x02\x10\x01R\aoutcome\x12-\n" +
 	"\x05usage\x18\x03 \x01(\v2\x15.watermaster.v1.UsageH\x00R\x05usage\x12@\n" +
 	"\x0eprovider_usage\x18\x04 \x01(\v2\x17.google.protobuf.StructH\x00R\rproviderUsage\x12=\n" +
-	"\vobservation\x18\x05 \x01(\v2\x1b.watermaster.v1.ObservationR\vobservationB\r\n" +
+	"\vobservation\x18\x05 \x01(\v2\x1b.watermaster.v1.ObservationR\vobservation\x12N\n" +
+	"\rstarted_after\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\fstartedAfterB\r\n" +
 	"\vconsumption\"\x93\x01\n" +
 	"\x0fReleaseResponse\x12<\n" +
 	"\vsettlements\x18\x01 \x03(\v2\x1a.watermaster.v1.SettlementR\vsettlements\x12\x12\n" +
@@ -2361,7 +2382,7 @@ const file_watermaster_v1_limiter_proto_rawDesc = "" +
 	"\x06metric\x18\x02 \x01(\tR\x06metric\x12\x18\n" +
 	"\acharged\x18\x03 \x01(\x03R\acharged\x12\x1a\n" +
 	"\brefunded\x18\x04 \x01(\x03R\brefunded\x12\x12\n" +
-	"\x04owed\x18\x05 \x01(\x03R\x04owed\"\xea\x03\n" +
+	"\x04owed\x18\x05 \x01(\x03R\x04owed\"\xba\x04\n" +
 	"\rReportRequest\x12#\n" +
 	"\blease_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\aleaseId\x12,\n" +
 	"\forganization\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\forganization\x12\"\n" +
@@ -2369,7 +2390,8 @@ const file_watermaster_v1_limiter_proto_rawDesc = "" +
 	"\x05model\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05model\x12=\n" +
 	"\vobservation\x18\x05 \x01(\v2\x1b.watermaster.v1.ObservationR\vobservation\x12-\n" +
 	"\x05usage\x18\x06 \x01(\v2\x15.watermaster.v1.UsageH\x00R\x05usage\x12@\n" +
-	"\x0eprovider_usage\x18\a \x01(\v2\x17.google.protobuf.StructH\x00R\rproviderUsage:\x82\x01\xbaH\x7f\x1a}\n" +
+	"\x0eprovider_usage\x18\a \x01(\v2\x17.google.protobuf.StructH\x00R\rproviderUsage\x12N\n" +
+	"\rstarted_after\x18\b \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\fstartedAfter:\x82\x01\xbaH\x7f\x1a}\n" +
 	"\x0ereport.subject\x12*name a lease_id, or an account and a model\x1a?this.lease_id != '' || (this.account != '' && this.model != '')B\r\n" +
 	"\vconsumption\"v\n" +
 	"\x0eReportResponse\x12.\n" +
@@ -2501,28 +2523,30 @@ var file_watermaster_v1_limiter_proto_depIdxs = []int32{
 	17, // 30: watermaster.v1.ReleaseRequest.usage:type_name -> watermaster.v1.Usage
 	31, // 31: watermaster.v1.ReleaseRequest.provider_usage:type_name -> google.protobuf.Struct
 	18, // 32: watermaster.v1.ReleaseRequest.observation:type_name -> watermaster.v1.Observation
-	21, // 33: watermaster.v1.ReleaseResponse.settlements:type_name -> watermaster.v1.Settlement
-	24, // 34: watermaster.v1.ReleaseResponse.advice:type_name -> watermaster.v1.Advice
-	18, // 35: watermaster.v1.ReportRequest.observation:type_name -> watermaster.v1.Observation
-	17, // 36: watermaster.v1.ReportRequest.usage:type_name -> watermaster.v1.Usage
-	31, // 37: watermaster.v1.ReportRequest.provider_usage:type_name -> google.protobuf.Struct
-	24, // 38: watermaster.v1.ReportResponse.advice:type_name -> watermaster.v1.Advice
-	13, // 39: watermaster.v1.ReportResponse.pressure:type_name -> watermaster.v1.Pressure
-	30, // 40: watermaster.v1.Advice.retry_after:type_name -> google.protobuf.Duration
-	3,  // 41: watermaster.v1.Advice.failure_class:type_name -> watermaster.v1.FailureClass
-	4,  // 42: watermaster.v1.LimiterService.Acquire:input_type -> watermaster.v1.AcquireRequest
-	14, // 43: watermaster.v1.LimiterService.Renew:input_type -> watermaster.v1.RenewRequest
-	19, // 44: watermaster.v1.LimiterService.Release:input_type -> watermaster.v1.ReleaseRequest
-	22, // 45: watermaster.v1.LimiterService.Report:input_type -> watermaster.v1.ReportRequest
-	6,  // 46: watermaster.v1.LimiterService.Acquire:output_type -> watermaster.v1.AcquireResponse
-	15, // 47: watermaster.v1.LimiterService.Renew:output_type -> watermaster.v1.RenewResponse
-	20, // 48: watermaster.v1.LimiterService.Release:output_type -> watermaster.v1.ReleaseResponse
-	23, // 49: watermaster.v1.LimiterService.Report:output_type -> watermaster.v1.ReportResponse
-	46, // [46:50] is the sub-list for method output_type
-	42, // [42:46] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	30, // 33: watermaster.v1.ReleaseRequest.started_after:type_name -> google.protobuf.Duration
+	21, // 34: watermaster.v1.ReleaseResponse.settlements:type_name -> watermaster.v1.Settlement
+	24, // 35: watermaster.v1.ReleaseResponse.advice:type_name -> watermaster.v1.Advice
+	18, // 36: watermaster.v1.ReportRequest.observation:type_name -> watermaster.v1.Observation
+	17, // 37: watermaster.v1.ReportRequest.usage:type_name -> watermaster.v1.Usage
+	31, // 38: watermaster.v1.ReportRequest.provider_usage:type_name -> google.protobuf.Struct
+	30, // 39: watermaster.v1.ReportRequest.started_after:type_name -> google.protobuf.Duration
+	24, // 40: watermaster.v1.ReportResponse.advice:type_name -> watermaster.v1.Advice
+	13, // 41: watermaster.v1.ReportResponse.pressure:type_name -> watermaster.v1.Pressure
+	30, // 42: watermaster.v1.Advice.retry_after:type_name -> google.protobuf.Duration
+	3,  // 43: watermaster.v1.Advice.failure_class:type_name -> watermaster.v1.FailureClass
+	4,  // 44: watermaster.v1.LimiterService.Acquire:input_type -> watermaster.v1.AcquireRequest
+	14, // 45: watermaster.v1.LimiterService.Renew:input_type -> watermaster.v1.RenewRequest
+	19, // 46: watermaster.v1.LimiterService.Release:input_type -> watermaster.v1.ReleaseRequest
+	22, // 47: watermaster.v1.LimiterService.Report:input_type -> watermaster.v1.ReportRequest
+	6,  // 48: watermaster.v1.LimiterService.Acquire:output_type -> watermaster.v1.AcquireResponse
+	15, // 49: watermaster.v1.LimiterService.Renew:output_type -> watermaster.v1.RenewResponse
+	20, // 50: watermaster.v1.LimiterService.Release:output_type -> watermaster.v1.ReleaseResponse
+	23, // 51: watermaster.v1.LimiterService.Report:output_type -> watermaster.v1.ReportResponse
+	48, // [48:52] is the sub-list for method output_type
+	44, // [44:48] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_watermaster_v1_limiter_proto_init() }

@@ -1,26 +1,39 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/watermaster-project/watermaster/server/config"
 	"github.com/watermaster-project/watermaster/server/policy"
+	"github.com/watermaster-project/watermaster/store"
+	"github.com/watermaster-project/watermaster/store/file"
 )
 
 func newCheck() *cobra.Command {
-	var against string
+	var against, state string
 	c := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Tells what is wrong with a configuration, or the limits that it sets",
-		Args:  cobra.ExactArgs(1),
+		Long: "Tells all that is wrong with a configuration, with lines and the nearest spelling; or the limits that it\n" +
+			"sets, how far each can be used, and what a process without state assumes of the use before it. With\n" +
+			"--against, what of an older one is kept, new and lost. With --state, whether a start with that\n" +
+			"directory would find what was used; it is opened as serve does it, so not while one uses it.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := loadConfig(args[0], c.ErrOrStderr())
 			if err != nil {
 				return err
+			}
+			if state != "" {
+				return checkState(c.Context(), c.OutOrStdout(), cfg, state)
 			}
 			if against == "" {
 				return cfg.Describe(c.OutOrStdout())
@@ -33,7 +46,45 @@ func newCheck() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&against, "against", "", "an older `FILE`: tell what becomes of its limits instead")
+	c.Flags().StringVar(&state, "state", "", "the `DIR` of serve's --state: tell what a start would find there instead")
+	c.MarkFlagsMutuallyExclusive("against", "state")
 	return c
+}
+
+// checkState tells, of each organization, whether what it used is known in a directory.
+func checkState(ctx context.Context, w io.Writer, cfg *config.Config, dir string) (err error) {
+	if _, err := os.Stat(dir); err != nil { // which opening it would make
+		return fmt.Errorf("--state: %w", err)
+	}
+	log, err := file.Open(dir, file.Options{})
+	if err != nil {
+		return fmt.Errorf("--state: %w", err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ORGANIZATION\tSTATE\tSTART")
+	var damaged error
+	for i := range cfg.Organizations {
+		o := &cfg.Organizations[i]
+		snapshot, entries, err := log.Load(ctx, o.Name)
+		if errors.Is(err, store.ErrNotFound) && o.Was != "" {
+			snapshot, entries, err = log.Load(ctx, o.Was)
+		}
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			fmt.Fprintf(t, "%s\tnone\tcold: %s\n", o.Name, cfg.WithoutState(o))
+		case err != nil:
+			fmt.Fprintf(t, "%s\tdamaged\tnone: %v\n", o.Name, err)
+			damaged = errReported
+		default:
+			at := snapshot.Time
+			if n := len(entries); n > 0 {
+				at = entries[n-1].Time
+			}
+			fmt.Fprintf(t, "%s\tuntil %s\tknows what was used\n", o.Name, time.Unix(0, int64(at)).UTC().Format(time.RFC3339))
+		}
+	}
+	return errors.Join(t.Flush(), damaged)
 }
 
 // loadConfig reads a configuration and compiles all of it. It prints every problem.

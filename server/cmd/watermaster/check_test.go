@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,5 +66,49 @@ func TestVersion(t *testing.T) {
 	out, err := execute(t, "version")
 	if err != nil || !strings.HasPrefix(out, "watermaster ") {
 		t.Errorf("got %q, %v", out, err)
+	}
+}
+
+// TestCheckState: before a start one can know whether it would be a cold one.
+func TestCheckState(t *testing.T) {
+	dir := t.TempDir()
+	want := func(status error, texts ...string) {
+		t.Helper()
+		out, err := execute(t, "check", quickstart, "--state", dir)
+		if (err == nil) != (status == nil) {
+			t.Errorf("got %v, want %v", err, status)
+		}
+		for _, text := range texts {
+			if !strings.Contains(out+fmt.Sprint(err), text) {
+				t.Errorf("got %s%v, want %q", out, err, text)
+			}
+		}
+	}
+	want(nil, "acme", "none", "cold: trust")
+	r := start(t, "--config", quickstart, "--state", dir)
+	want(errReported, "another process")
+	if err := r.end(); err != nil {
+		t.Fatal(err)
+	}
+	want(nil, "acme", "until 2", "knows what was used")
+	segments, err := filepath.Glob(filepath.Join(dir, "acme", "*"))
+	if err != nil || len(segments) == 0 {
+		t.Fatal(segments, err)
+	}
+	for _, path := range segments {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/8] ^= 0xFF
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(errReported, "damaged", "acme")
+	dir = filepath.Join(dir, "nowhere")
+	want(errReported, "nowhere")
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("it made the directory")
 	}
 }

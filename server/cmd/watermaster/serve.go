@@ -45,6 +45,7 @@ func newServe() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
+			context.AfterFunc(ctx, stop) // a second signal ends the process at once
 			return serve(ctx, f, c.ErrOrStderr())
 		},
 	}
@@ -71,7 +72,7 @@ func newServe() *cobra.Command {
 // validate says what is wrong with the flags, all at once.
 func (f *serveFlags) validate() error {
 	var all []error
-	fail := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
+	fail := func(text string) { all = append(all, errors.New(text)) }
 	if f.config == "" {
 		fail("--config FILE is needed")
 	}

@@ -220,6 +220,7 @@ func TestServePages(t *testing.T) {
 		{"/healthz", 200, "ok"},
 		{"/readyz", 200, "ok"},
 		{"/debug/config", 200, "openai-main:"},
+		{"/metrics", 200, `watermaster_waiters{organization="acme",priority_class="interactive"} 0`},
 		{"/openapi.json", 200, "/v1/acquire"},
 		{"/debug/pprof/", 404, "NOT"},
 	} {
@@ -274,6 +275,14 @@ func TestServeReloads(t *testing.T) {
 	if body, _ := r.fetch("/v1/headroom"); !strings.Contains(body, `"quota":"301"`) {
 		t.Errorf("got %s, want the quota of before", body)
 	}
+	for _, want := range []string{
+		`watermaster_config_reloads_total{result="ok"} 1`, `watermaster_config_reloads_total{result="failed"} 1`,
+		"watermaster_config_last_reload_successful 0",
+	} {
+		if body, _ := r.fetch("/metrics"); !strings.Contains(body, want) {
+			t.Errorf("/metrics has no %s", want)
+		}
+	}
 	write("tokens: 200k/min", "tokens: 303k/min")
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
@@ -286,6 +295,39 @@ func TestServeReloads(t *testing.T) {
 		case <-r.log.more:
 		case <-time.After(20 * time.Second):
 			t.Fatal(r.log)
+		}
+	}
+}
+
+// TestServeState: with --state a restart forgets no lease, and one process has the
+// directory at a time.
+func TestServeState(t *testing.T) {
+	for _, fsync := range []string{"100ms", "always", "never"} {
+		args := []string{"--config", quickstart, "--state", t.TempDir(), "--fsync", fsync}
+		r := start(t, args...)
+		if !strings.Contains(r.line, `"store":"file"`) {
+			t.Errorf("it said %s", r.line)
+		}
+		before, err := r.client(nil).Acquire(t.Context(), request("a", 1200))
+		if err != nil || before.GetGranted() == nil {
+			t.Fatalf("got %v, %v, want a grant", before, err)
+		}
+		if _, err := execute(t, append([]string{"serve", "--grpc", "127.0.0.1:0", "--http", ""}, args...)...); err == nil || !strings.Contains(err.Error(), "another process") {
+			t.Errorf("a second server on the directory: got %v", err)
+		}
+		if err := r.end(); err != nil {
+			t.Fatal(err)
+		}
+		r = start(t, args...)
+		if strings.Contains(r.line, "trusted that nothing was used") {
+			t.Errorf("after a restart it said %s", r.line)
+		}
+		after, err := r.client(nil).Acquire(t.Context(), request("a", 1200))
+		if got, want := after.GetGranted().GetLeaseId(), before.GetGranted().GetLeaseId(); err != nil || got != want {
+			t.Errorf("--fsync %s: asked again after a restart: got lease %q, %v; want %q", fsync, got, err, want)
+		}
+		if err := r.end(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
@@ -307,6 +349,8 @@ func TestServeRefuses(t *testing.T) {
 		{[]string{"--config", quickstart, "--tls-client-ca", "x"}, "--tls-cert"},
 		{[]string{"--config", quickstart, "--tls-cert", "nowhere.pem", "--tls-key", "nowhere.pem"}, "nowhere.pem"},
 		{[]string{"--config", quickstart, "--fsync", "always"}, "--state"},
+		{[]string{"--config", quickstart, "--fsync", "often", "--state", t.TempDir()}, "--fsync"},
+		{[]string{"--config", quickstart, "--state", "serve_test.go/x"}, "--state"},
 		{[]string{"--config", quickstart, "--log-level", "loud"}, "--log-level"},
 		{[]string{"--config", quickstart, "--log-format", "xml"}, "--log-format"},
 		{[]string{"--config", "nowhere.yaml"}, "nowhere.yaml"},

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
@@ -111,7 +112,7 @@ func (s *service) openStore() (log store.Log, every int, err error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("--state: %w", err)
 	}
-	s.store, s.closer = fmt.Sprintf("file %s, fsync %s", s.flags.state, sync), f
+	s.store, s.closer = "file", f
 	return f, snapshotEvery, nil
 }
 
@@ -128,7 +129,8 @@ func (s *service) bind() (err error) {
 	if s.flags.http != "" {
 		s.web, err = web.New(web.Options{
 			NewGRPC: s.server.NewGRPC, Ready: s.server.Ready, Authorize: s.server.AuthorizeHTTP, Logger: s.logger,
-			Config: func() ([]byte, error) { return s.server.Config().Redacted() },
+			Config:  func() ([]byte, error) { return s.server.Config().Redacted() },
+			Metrics: promhttp.HandlerFor(s.server.Metrics(), promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}),
 		})
 		if err != nil {
 			return err
@@ -151,6 +153,9 @@ func (s *service) bind() (err error) {
 	}
 	return nil
 }
+
+// maxScrapes bounds the scrapes of /metrics at a time; further ones are answered 503.
+const maxScrapes = 4
 
 func (s *service) listen(name, address string, serve func(net.Listener) error) error {
 	l, err := net.Listen("tcp", address)
@@ -195,9 +200,7 @@ func (s *service) run(ctx context.Context) error {
 	running := len(s.lines)
 	select {
 	case err := <-s.failed:
-		running--
-		s.drain(running)
-		return err
+		return errors.Join(err, s.drain(running-1))
 	case <-ctx.Done():
 		return s.drain(running)
 	}
@@ -224,6 +227,7 @@ func (s *service) reload(ctx context.Context) {
 	if err == nil {
 		err = s.server.Reload(ctx, cfg)
 	}
+	s.server.Reloaded(err)
 	for line := range strings.Lines(problems.String()) {
 		s.logger.Warn("configuration", "problem", strings.TrimSpace(line))
 	}

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/watermaster-project/watermaster/limiter"
+	"github.com/watermaster-project/watermaster/server/metrics"
+)
+
+// Metrics gathers all metrics of the server, its process and the Go runtime, for a handler of
+// promhttp. METRICS.md tells them.
+func (s *Server) Metrics() prometheus.Gatherer { return s.metrics.Gatherer() }
+
+// Reloaded notes that it was tried to put another configuration in force, be it that the file
+// could not be read, and how it ended. It is called once for each attempt, Reload included.
+func (s *Server) Reloaded(err error) { s.metrics.Reloaded(err) }
+
+// stand tells how the server stands.
+func (s *Server) stand() metrics.State {
+	d := s.directory.Load()
+	s.healthLock.Lock()
+	lost := s.lost
+	s.healthLock.Unlock()
+	state := metrics.State{
+		Revision: d.config.Revision, Hash: d.config.Hash, MaxWaiters: s.maxWaiting, Lost: lost,
+		Unauthenticated: uint64(s.unauthenticated.Load()), Denied: uint64(s.denied.Load()),
+		Organizations: make([]metrics.View, len(d.list)),
+	}
+	for i, o := range d.list {
+		state.Organizations[i] = o.stand()
+	}
+	return state
+}
+
+// stand tells how the organization stands. Nothing is decided while state is held, so that
+// costs the same however many projects and leases there are.
+func (o *organization) stand() metrics.View {
+	counts := o.edition.Load().counts
+	o.state.Lock()
+	uses := o.consumers.uses()
+	o.state.Unlock()
+	projects := counts.Projects(uses)
+
+	o.state.Lock()
+	defer o.state.Unlock()
+	v := metrics.View{Edition: counts, Panics: uint64(o.panics.Load()), Lost: o.lost}
+	if o.began.Cold {
+		v.Cold = o.began.Assumed.String()
+	}
+	if o.lost {
+		return v
+	}
+	now := max(o.now(), o.engine.Now())
+	v.Limits = o.engine.LimitsOf(now, projects)
+	v.Pools = o.engine.Pools(now)
+	v.Classes = o.engine.Classes()
+	v.Oldest = o.oldest(now, v.Classes)
+	v.Leases, _ = o.engine.Counts()
+	v.Snapshots, v.SnapshotBytes, v.TailBytes = o.snapshotEvery > 0, o.snapshotSize, o.tail
+	return v
+}
+
+// uses tells how often projects were granted of late.
+func (s *consumers) uses() []metrics.Use {
+	list := make([]metrics.Use, len(s.projects))
+	for i := range s.projects {
+		list[i] = metrics.Use{Project: s.projects[i].project, Grants: s.projects[i].grants}
+	}
+	return list
+}
+
+// oldest tells, by class, how long the request has waited that waits longest. The caller
+// holds state.
+func (o *organization) oldest(now limiter.Time, classes []limiter.ClassView) []time.Duration {
+	oldest := make([]time.Duration, len(classes))
+	for _, p := range o.places {
+		for i := range classes {
+			if classes[i].Name == p.class {
+				oldest[i] = max(oldest[i], now.Sub(p.since))
+				break
+			}
+		}
+	}
+	return oldest
+}
