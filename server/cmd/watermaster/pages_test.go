@@ -294,7 +294,7 @@ func TestPagesLinks(t *testing.T) {
 // TestPageOfFlags: the table of server/OPERATIONS.md has every flag of serve, its default, and
 // no other.
 func TestPageOfFlags(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(repository, "server/OPERATIONS.md"))
+	text, err := os.ReadFile(filepath.Join(repository, "server", "OPERATIONS.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +349,7 @@ func isTold(text []byte, c *cobra.Command) bool {
 // TestPagesNameMetrics: what the pages say to look at is in the list of all metrics, which another
 // test holds to what is served.
 func TestPagesNameMetrics(t *testing.T) {
-	list, err := os.ReadFile(filepath.Join(repository, "server/METRICS.md"))
+	list, err := os.ReadFile(filepath.Join(repository, "server", "METRICS.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
