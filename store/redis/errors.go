@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -18,14 +19,23 @@ func (l *Log) failure(ctx context.Context, what string, err error) error {
 		return nil
 	case l.closing.Err() != nil || errors.Is(err, goredis.ErrClosed):
 		return store.ErrClosed
-	case ctx.Err() != nil:
-		return fmt.Errorf("redis: %s: %w", what, ctx.Err())
+	case ended(ctx) != nil:
+		return fmt.Errorf("redis: %s: %w", what, ended(ctx))
 	case errors.Is(err, goredis.ErrCrossSlot), goredis.HasErrorPrefix(err, "WRONGTYPE"):
 		return fmt.Errorf("redis: %s: somebody else uses the keys: %w", what, err)
 	case errors.As(err, &said) && advice(err) != "":
 		return fmt.Errorf("redis: %s: %w: %s: %w", what, store.ErrUnavailable, advice(err), err)
 	}
 	return fmt.Errorf("redis: %s: %w: %w", what, store.ErrUnavailable, err)
+}
+
+// ended says why a context has ended. A connection notices a deadline before the context
+// does.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // advice says what to do about what a Redis server refuses. All of it may be well later,

@@ -74,17 +74,17 @@ func (s *Server) Restart() {
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		select {
 		case <-ended:
-			s.t.Fatalf("redis-server has ended:\n%s", s.tellsOf())
+			s.t.Fatalf("redis-server has ended:\n%s", s.said())
 		default:
 		}
 		if s.ping() == nil {
 			return
 		}
 	}
-	s.t.Fatalf("redis-server does not answer:\n%s", s.tellsOf())
+	s.t.Fatalf("redis-server does not answer:\n%s", s.said())
 }
 
-func (s *Server) tellsOf() []byte {
+func (s *Server) said() []byte {
 	b, _ := os.ReadFile(filepath.Join(s.Dir, "log"))
 	return b
 }
@@ -101,7 +101,7 @@ func (s *Server) ping() error {
 	}
 	b := make([]byte, 64)
 	n, err := c.Read(b)
-	if err == nil && !strings.HasPrefix(string(b[:n]), "+PONG") {
+	if err == nil && !strings.HasPrefix(string(b[:n]), "+PONG") && !strings.HasPrefix(string(b[:n]), "-NOAUTH") {
 		err = errors.New(string(b[:n]))
 	}
 	return err
