@@ -29,6 +29,9 @@ func identify(ctx context.Context, c *goredis.Conn) error {
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("ask for the server's identity: %w", err)
 	}
+	if infoField(server.Val(), "redis_mode") == "sentinel" {
+		return nil // it is only asked for its master
+	}
 	run, id := infoField(server.Val(), "run_id"), infoField(replication.Val(), "master_replid")
 	if run == "" || id == "" {
 		return errors.New("the server does not say who it is: INFO has no run_id or master_replid")

@@ -32,16 +32,26 @@ func Start(t testing.TB, args ...string) *Server { return start(t, nil, args) }
 
 func start(t testing.TB, env, args []string) *Server {
 	t.Helper()
+	return launch(t, env, append([]string{
+		"--save", "", "--appendonly", "yes", "--appendfsync", "everysec",
+		"--maxmemory-policy", "noeviction", "--repl-diskless-sync-delay", "0",
+	}, args...))
+}
+
+// launch starts redis-server with what every kind of server has, and args.
+func launch(t testing.TB, env, args []string) *Server {
+	t.Helper()
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
 		t.Skip("redis-server is not installed: make redis (or apt-get install redis-server) installs it")
 	}
-	s := &Server{t: t, Dir: t.TempDir(), Port: freePort(t), env: env}
-	s.args = append([]string{
-		binary, "--port", fmt.Sprint(s.Port), "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "",
-		"--appendonly", "yes", "--appendfsync", "everysec", "--logfile", filepath.Join(s.Dir, "log"),
-		"--maxmemory-policy", "noeviction", "--enable-debug-command", "local", "--repl-diskless-sync-delay", "0",
-	}, args...)
+	s := &Server{t: t, Dir: t.TempDir(), Port: FreePort(t), env: env}
+	if len(args) > 0 && !strings.HasPrefix(args[0], "--") { // a configuration comes first
+		s.args, args = args[:1:1], args[1:]
+	}
+	s.args = append(append([]string{binary}, s.args...), "--port", fmt.Sprint(s.Port), "--bind", "127.0.0.1",
+		"--dir", s.Dir, "--logfile", filepath.Join(s.Dir, "log"))
+	s.args = append(s.args, args...)
 	s.Restart()
 	t.Cleanup(func() {
 		s.Continue()
@@ -119,8 +129,8 @@ func (s *Server) Pause() { _ = s.command.Process.Signal(syscall.SIGSTOP) }
 // Continue undoes Pause.
 func (s *Server) Continue() { _ = s.command.Process.Signal(syscall.SIGCONT) }
 
-// freePort gives a port that is free; in a cluster the one 10,000 above is used as well.
-func freePort(t testing.TB) int {
+// FreePort gives a port that is free; in a cluster the one 10,000 above is used as well.
+func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -1,0 +1,186 @@
+package redis_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/watermaster-project/watermaster/store"
+	"github.com/watermaster-project/watermaster/store/redis/redistest"
+)
+
+// Every key but the marker has a TTL: the hold and not much more.
+func TestKeysExpire(t *testing.T) {
+	s := redistest.Start(t)
+	c := admin(t, s.Address())
+	clock := newClock()
+	l := open(t, s.URL(), options(t, clock))
+	must(t, l.Create(t.Context(), acme, store.Snapshot{}))
+	ttls := func(least, most time.Duration) {
+		t.Helper()
+		names, err := c.Keys(t.Context(), "*").Result()
+		must(t, err)
+		for _, name := range names {
+			ttl := c.PTTL(t.Context(), name).Val()
+			if marker := name == "wm:marker"; marker && ttl >= 0 || !marker && (ttl < least || ttl > most) {
+				t.Errorf("%s has TTL %v, want one from %v to %v and the marker none", name, ttl, least, most)
+			}
+		}
+		if len(names) != 3 {
+			t.Errorf("got keys %v, want 3", names)
+		}
+	}
+	ttls(time.Minute, time.Hour)
+	w := newWriter(t, l, 1) // an hour
+	ttls(time.Hour, time.Hour+3*time.Second)
+	w.hold = 2 * time.Hour
+	w.append("x") // at once where it is longer
+	ttls(2*time.Hour, 2*time.Hour+3*time.Second)
+	must(t, l.Install(t.Context(), acme, store.Snapshot{Position: w.at, State: []byte("state")}))
+	ttls(2*time.Hour, 2*time.Hour+3*time.Second)
+
+	// One who thinks that less is enough does not take from it what another has said.
+	b := newWriter(t, open(t, s.URL(), options(t, clock)), 2)
+	b.hold = time.Second
+	for range 5 {
+		clock.pass(2 * time.Second)
+		b.append("x")
+	}
+	ttls(time.Hour, 2*time.Hour+3*time.Second)
+
+	w.hold = 0
+	w.append("never")
+	if ttl := c.PTTL(t.Context(), "wm:{acme}:log").Val(); ttl >= 0 {
+		t.Errorf("got TTL %v for what is never forgotten", ttl)
+	}
+	w.hold = time.Hour
+	w.append("an hour after all")
+	ttls(time.Hour-time.Second, time.Hour+3*time.Second)
+}
+
+// The TTL is set once a second, not with each batch.
+func TestExpiryIsSetSeldom(t *testing.T) {
+	s := redistest.Start(t)
+	clock := newClock()
+	w := newWriter(t, open(t, s.URL(), options(t, clock)), 1)
+	c := admin(t, s.Address())
+	must(t, c.ConfigResetStat(t.Context()).Err())
+	for range 100 {
+		clock.pass(100 * time.Millisecond)
+		w.append("x")
+	}
+	stats := c.Info(t.Context(), "commandstats").Val()
+	_, after, _ := strings.Cut(stats, "cmdstat_pexpire:calls=")
+	var calls int
+	if _, err := fmt.Sscan(after[:strings.IndexByte(after, ',')], &calls); err != nil {
+		t.Fatal(err)
+	}
+	if calls < 18 || calls > 22 {
+		t.Errorf("got %d PEXPIREs in 10s of 100 batches, want 2 a second", calls)
+	}
+}
+
+// An organization that was idle longer than its hold leaves nothing but the marker, and who
+// knows that begins it as such; who knows that it cannot have expired does not.
+func TestIdleOrLost(t *testing.T) {
+	s, redisClock := redistest.StartWithClock(t)
+	c := admin(t, s.Address())
+	clock := newClock()
+	l := open(t, s.URL(), options(t, clock))
+	if kept := newWriterKept(t, l, 1); kept != 0 {
+		t.Errorf("got Kept %v on a server without a marker, want 0", kept)
+	}
+	peer := open(t, s.URL(), options(t, clock))
+	pass := func(d time.Duration) {
+		clock.pass(d)
+		redisClock.Set(time.Duration(clock.monotonic.Load()))
+	}
+
+	pass(3 * time.Hour)
+	if names := c.Keys(t.Context(), "*").Val(); len(names) != 1 {
+		t.Errorf("an idle organization leaves %v", names)
+	}
+	for i, p := range []*writer{{TB: t, log: l, incarnation: 11}, {TB: t, log: peer, incarnation: 12}} {
+		if kept := p.load().Kept; (kept - 3*time.Hour).Abs() > time.Minute {
+			t.Errorf("reader %d: got Kept %v, want 3h", i, kept)
+		}
+	}
+
+	// Lost within its hold, to a process that knows it.
+	w := newWriter(t, l, 2)
+	w.append("x")
+	pass(30 * time.Minute)
+	must(t, c.Del(t.Context(), "wm:{acme}:log", "wm:{acme}:snap").Err())
+	if kept := w.load().Kept; kept != 0 {
+		t.Errorf("got Kept %v for a log that was lost, want 0", kept)
+	}
+	// Then nobody takes anything for idle that is missing, until that is long ago.
+	pass(time.Minute)
+	must(t, peer.Create(t.Context(), "other", store.Snapshot{}))
+	if got, _, err := peer.Load(t.Context(), "other"); err != nil || got.Kept > time.Second {
+		t.Errorf("got Kept %v, %v for an organization that another lost log may have been", got.Kept, err)
+	}
+	pass(2 * time.Hour)
+	must(t, peer.Create(t.Context(), "third", store.Snapshot{}))
+	if got, _, err := peer.Load(t.Context(), "third"); err != nil || (got.Kept-2*time.Hour).Abs() > 2*time.Minute {
+		t.Errorf("got Kept %v, %v; want 2h", got.Kept, err)
+	}
+}
+
+func newWriterKept(t *testing.T, l store.Log, incarnation uint64) time.Duration {
+	t.Helper()
+	must(t, l.Create(t.Context(), acme, store.Snapshot{}))
+	s, _, err := l.Load(t.Context(), acme)
+	must(t, err)
+	_, err = l.Append(t.Context(), acme, s.Position, store.Batch{Incarnation: incarnation, Number: 1, Join: true, Hold: time.Hour}, nil)
+	must(t, err)
+	return s.Kept
+}
+
+// What is in Redis follows the snapshots: the stream holds what came since the last but one.
+func TestStreamIsBounded(t *testing.T) {
+	s := redistest.Start(t)
+	c := admin(t, s.Address())
+	l := open(t, s.URL(), options(t, newClock()))
+	w := newWriter(t, l, 1)
+	const each = 50
+	for round := range 20 {
+		for range each {
+			w.append("x")
+		}
+		must(t, l.Install(t.Context(), acme, store.Snapshot{Position: w.at, State: fmt.Append(nil, round)}))
+		if n := c.XLen(t.Context(), "wm:{acme}:log").Val(); n > each+3 {
+			t.Fatalf("the stream has %d entries after a snapshot, want those since the last: %d", n, each)
+		}
+	}
+	// One that lags by less than two snapshots still reads.
+	lagging := w.had[len(w.had)-each].Position
+	if got, err := l.Append(t.Context(), acme, lagging, store.Batch{}, nil); err != nil || len(got) != each-1 {
+		t.Errorf("got %d entries, %v; want %d", len(got), err, each-1)
+	}
+}
+
+// A snapshot says what time it was, so that who loads it reckons as those who read all.
+func TestTimeFromASnapshot(t *testing.T) {
+	s := redistest.Start(t)
+	clock := newClock()
+	l := open(t, s.URL(), options(t, clock))
+	w := newWriter(t, l, 1)
+	for i := range 100 {
+		clock.pass(time.Second)
+		w.append("x")
+		if i%30 == 29 {
+			at := w.had[len(w.had)-i%17-1].Position
+			must(t, l.Install(t.Context(), acme, store.Snapshot{Position: at, State: []byte("state")}))
+		}
+	}
+	other := newWriter(t, open(t, s.URL(), options(t, newClock())), 2)
+	w.read()
+	for i := range other.had {
+		got, want := other.had[len(other.had)-1-i], w.had[len(w.had)-1-i]
+		if got.Position != want.Position || got.Time != want.Time {
+			t.Fatalf("got %v at %d, want %v at %d", got.Position, got.Time, want.Position, want.Time)
+		}
+	}
+}
