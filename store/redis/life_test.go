@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -136,6 +137,49 @@ func newWriterKept(t *testing.T, l store.Log, incarnation uint64) time.Duration 
 	_, err = l.Append(t.Context(), acme, s.Position, store.Batch{Incarnation: incarnation, Number: 1, Join: true, Hold: time.Hour}, nil)
 	must(t, err)
 	return s.Kept
+}
+
+// An organization that nobody asks for is forgotten by the process too, once its log has
+// gone by itself.
+func TestIdleOrganizationsGo(t *testing.T) {
+	s := redistest.Start(t)
+	c := admin(t, s.Address())
+	clock := newClock()
+	l := open(t, s.URL(), options(t, clock))
+	use := func(organization string) store.Position {
+		if err := l.Create(t.Context(), organization, store.Snapshot{}); err != nil && !errors.Is(err, store.ErrExists) {
+			t.Fatal(err)
+		}
+		first, _, err := l.Load(t.Context(), organization)
+		must(t, err)
+		got, err := l.Append(t.Context(), organization, first.Position, store.Batch{Incarnation: 1, Number: 1, Join: true, Hold: time.Minute}, nil)
+		must(t, err)
+		return got[len(got)-1].Position
+	}
+	channels := func(want int) {
+		t.Helper()
+		n := -1
+		for end := time.Now().Add(5 * time.Second); n != want && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			n = len(c.PubSubChannels(t.Context(), "wm:*").Val())
+		}
+		if n != want {
+			t.Errorf("the process listens for %d organizations, want %d", n, want)
+		}
+	}
+	const many = 30
+	for i := range many {
+		use(fmt.Sprint("organization-", i))
+	}
+	channels(many)
+	clock.pass(time.Hour)
+	for range 100 * 256 {
+		l.Now(acme)
+	}
+	channels(1)
+	at := use("organization-0") // it can come again
+	channels(2)
+	_, err := l.Append(t.Context(), "organization-0", at, store.Batch{}, nil)
+	must(t, err)
 }
 
 // What is in Redis follows the snapshots: the stream holds what came since the last but one.
