@@ -89,6 +89,27 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// Another may say how far it has come before this process notices that the log is gone.
+func TestContest(t *testing.T) {
+	var c contest
+	c.init()
+	at := func(n uint64) store.Position { return store.Position{Major: n} }
+	c.take(&message{kind: missingMessage, at: at(9)})
+	c.take(&message{kind: createdMessage})
+	c.take(&message{kind: missingMessage, at: at(5)})
+	created := c.enter()
+	if !c.beaten(at(4)) || c.beaten(at(5)) {
+		t.Error("in the second contest 5 is the furthest")
+	}
+	select {
+	case <-created:
+		t.Error("the second contest is over when it begins")
+	default:
+	}
+	c.take(&message{kind: createdMessage})
+	<-created
+}
+
 func randomEntry(r *rand.Rand) entry {
 	return entry{
 		Position: store.Position{Major: r.Uint64(), Minor: r.Uint64(), Incarnation: r.Uint64(), Number: r.Uint64()},

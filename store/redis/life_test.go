@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/watermaster-project/watermaster/store"
 	"github.com/watermaster-project/watermaster/store/redis/redistest"
 )
@@ -202,6 +204,45 @@ func TestStreamIsBounded(t *testing.T) {
 	lagging := w.had[len(w.had)-each].Position
 	if got, err := l.Append(t.Context(), acme, lagging, store.Batch{}, nil); err != nil || len(got) != each-1 {
 		t.Errorf("got %d entries, %v; want %d", len(got), err, each-1)
+	}
+}
+
+// A state does not get into a log that has another's entry at its place.
+func TestInstallIntoAnotherHistory(t *testing.T) {
+	s := redistest.Start(t)
+	c := admin(t, s.Address())
+	l := open(t, s.URL(), options(t, newClock()))
+	w := newWriter(t, l, 1)
+	at := w.append("x").Position
+	entries := c.XRange(t.Context(), "wm:{acme}:log", "-", "+").Val()
+	must(t, c.Del(t.Context(), "wm:{acme}:log").Err())
+	last := len(entries) - 1
+	for i, e := range entries {
+		if i == last { // the place of the last, what the one before it says
+			e.Values = entries[i-1].Values
+		}
+		must(t, c.XAdd(t.Context(), &goredis.XAddArgs{Stream: "wm:{acme}:log", ID: e.ID, Values: e.Values}).Err())
+	}
+	wants(t, "Install", l.Install(t.Context(), acme, store.Snapshot{Position: at, State: []byte("x")}), store.ErrStale)
+	wants(t, "Append", w.try(store.Batch{}), store.ErrBroken)
+}
+
+// Logs that begin in the same millisecond do not begin at the same position.
+func TestBeginningsDiffer(t *testing.T) {
+	s, redisClock := redistest.StartWithClock(t)
+	redisClock.Stop(time.Now())
+	c := admin(t, s.Address())
+	l := open(t, s.URL(), options(t, newClock()))
+	seen := map[store.Position]bool{}
+	for range 5 {
+		must(t, c.FlushAll(t.Context()).Err())
+		must(t, l.Create(t.Context(), acme, store.Snapshot{}))
+		got, _, err := l.Load(t.Context(), acme)
+		must(t, err)
+		if seen[got.Position] {
+			t.Fatalf("two logs begin at %v", got.Position)
+		}
+		seen[got.Position] = true
 	}
 }
 

@@ -119,11 +119,31 @@ func TestSlowJoin(t *testing.T) {
 	b.Join = true
 	p := w.at
 	w.send(b)
-	c.pass(60 * time.Millisecond)
+	c.pass(time.Second)
 	w.at = p
-	w.send(b) // it was seen before: nothing has changed
+	w.send(b) // it was seen before: nothing has changed, for nobody
+	w.read()
 	if !joined(w.log) {
 		t.Error("a join that was seen does not count, sent again")
+	}
+}
+
+// Who joins again has a clock that saw the time since: it says when the others go wrong
+// together.
+func TestJoinAgain(t *testing.T) {
+	s, redisClock := redistest.StartWithClock(t)
+	a, b, clock, _ := pair(t, s.URL())
+	a.hold = 0
+	at := b.append("x").Time
+	redisClock.Set(time.Hour)
+	clock.wall.Add(int64(time.Hour))
+	clock.monotonic.Add(int64(time.Minute))
+	a.read()
+	if joined(a.log) {
+		t.Fatal("it has not missed the other's join")
+	}
+	if got := time.Duration(a.join().Time - at); got < 0 || (got-time.Minute).Abs() > time.Second {
+		t.Errorf("its join moved time by %v, and its clock shows a minute", got)
 	}
 }
 
