@@ -1,0 +1,93 @@
+package redis
+
+import (
+	"context"
+
+	"github.com/watermaster-project/watermaster/store"
+)
+
+// Append implements store.Log.
+func (l *Log) Append(ctx context.Context, organization string, after store.Position, batch store.Batch, entries []store.Entry) ([]store.Entry, error) {
+	_, now := l.clock()
+	s, err := l.stream(organization, now)
+	if err != nil {
+		return entries, err
+	}
+	if after == (store.Position{}) {
+		return entries, store.ErrBroken
+	}
+	var commands [][]any
+	refreshed := func() {}
+	if batch.Number != 0 {
+		value := appendEntry(make([]byte, 0, entryLen+len(batch.Payload)), &entry{
+			Position: store.Position{Incarnation: batch.Incarnation, Number: batch.Number},
+			claim:    batch.Claim, join: batch.Join, hold: max(0, batch.Hold), payload: batch.Payload,
+		})
+		commands = append(commands, []any{"xadd", s.keys.log, "nomkstream", "*", entryField, value})
+	}
+	commands = append(commands, []any{"xrange", s.keys.log, id(after), "+"})
+	s.mu.Lock()
+	if batch.Number != 0 {
+		s.clock.sending(&batch, now)
+		s.incarnations[batch.Incarnation] = true
+		var more [][]any
+		more, refreshed = s.expiry(batch.Hold, now)
+		commands = append(commands, more...)
+	}
+	s.mu.Unlock()
+
+	replies, server, err := l.do(ctx, l.timeout, "append", commands)
+	if err != nil {
+		return entries, err
+	}
+	appended := true
+	if batch.Number != 0 {
+		appended = replies[0] != nil
+		replies = replies[1:]
+	}
+	read, err := entriesOf(replies[0])
+	if err != nil {
+		return entries, err
+	}
+	_, now = l.clock()
+
+	s.mu.Lock()
+	changed := s.from(server)
+	broken := changed || !appended || len(read) == 0 || read[0].Position != after
+	t, ok := s.mark(after)
+	if !broken && ok {
+		refreshed()
+		entries = s.read(t, read[1:], now, entries)
+	}
+	s.mu.Unlock()
+	if broken {
+		l.broke(s, changed)
+		return entries, store.ErrBroken
+	}
+	if !ok {
+		if entries, err = l.appendFrom(ctx, s, read, entries); err != nil {
+			return entries, err
+		}
+	}
+	if batch.Join {
+		l.announce(s, joinedMessage)
+	}
+	return entries, nil
+}
+
+// appendFrom is the end of an Append after a position whose timeline is not known: one
+// that this process was at some time ago. It is computed anew from a snapshot.
+func (l *Log) appendFrom(ctx context.Context, s *stream, read []entry, entries []store.Entry) ([]store.Entry, error) {
+	whole, err := l.whole(ctx, s)
+	if err != nil {
+		return entries, brokenIfNone(err)
+	}
+	t, ok := whole.timeline(read[0].Position)
+	_, now := l.clock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.from(whole.server) || !ok {
+		return entries, store.ErrBroken
+	}
+	return s.read(t, read[1:], now, entries), nil
+}

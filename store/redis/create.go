@@ -1,0 +1,102 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/watermaster-project/watermaster/store"
+)
+
+// createScript begins a log if there is not all of one: with either key missing nobody
+// could load it or append. The first entry's id has a random second part, so that logs
+// which begin in the same millisecond do not have the same beginning. It answers the
+// marker, or nothing.
+//
+//	KEYS  log, snapshot, marker
+//	ARGV  second part of the id, entry, state, TTL in ms, new marker,
+//	      marker that was known, for how long (ns): "" and 0 if something was lost
+const createScript = `
+local at = redis.call('HGET', KEYS[2], 'at')
+if at and #redis.call('XRANGE', KEYS[1], at, at) == 1 then return false end
+redis.call('DEL', KEYS[1], KEYS[2])
+local now = redis.call('TIME')
+local id = string.format('%d%03d-%s', tonumber(now[1]), math.floor(tonumber(now[2]) / 1000), ARGV[1])
+redis.call('XADD', KEYS[1], id, 'e', ARGV[2])
+local marker, kept = redis.call('GET', KEYS[3]), '0'
+if not marker or ARGV[6] == 'lost' then
+  marker = ARGV[5]
+  redis.call('SET', KEYS[3], marker)
+elseif marker == ARGV[6] then
+  kept = ARGV[7]
+end
+redis.call('HSET', KEYS[2], 'state', ARGV[3], 'at', id, 'place', '', 'kept', kept)
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
+return marker
+`
+
+// createdHold is how long a log stays that nobody appends to.
+const createdHold = 10 * time.Minute
+
+// Create implements store.Log. Whoever has been less far in the log that was lost gives
+// others Options.Yield to go first, and who knows nothing of it always does.
+func (l *Log) Create(ctx context.Context, organization string, from store.Snapshot) error {
+	_, now := l.clock()
+	s, err := l.stream(organization, now)
+	if err != nil {
+		return err
+	}
+	switch _, err := l.whole(ctx, s); {
+	case err == nil:
+		return store.ErrExists
+	case !isNotFound(err):
+		return err
+	}
+	s.mu.Lock()
+	lost := now < s.kept
+	s.mu.Unlock()
+	if err := l.yield(ctx, s, from.Position); err != nil {
+		return err
+	}
+
+	wall, now := l.clock()
+	first := entry{claim: store.Claim{Time: store.Time(wall), Wall: wall}, hold: createdHold}
+	if len(from.State) > 0 && from.Time > 0 {
+		first.claim.Time = from.Time
+	}
+	known, kept := l.markers.known(s.keys.marker, now)
+	if lost {
+		known, kept = "lost", 0
+	}
+	replies, server, err := l.do(ctx, longTimeouts*l.timeout, "create", [][]any{{
+		"eval", createScript, 3, s.keys.log, s.keys.snapshot, s.keys.marker,
+		random() >> 2, appendEntry(nil, &first), from.State, (createdHold + grace).Milliseconds(), fmt.Sprintf("%016x", random()),
+		known, int64(kept),
+	}})
+	if err != nil {
+		return err
+	}
+	marker, created := replies[0].(string)
+	if !created {
+		return store.ErrExists
+	}
+	l.markers.see(s.keys.marker, marker, server, now)
+	s.mu.Lock()
+	s.kept = 0
+	s.mu.Unlock()
+	l.announce(s, createdMessage)
+	if lost {
+		l.logger.Warn("an organization's log was lost, and begins anew", "organization", organization, "with its state", len(from.State) > 0)
+	}
+	return nil
+}
+
+// random gives a number that nobody else has.
+func random() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return binary.BigEndian.Uint64(b[:])
+}

@@ -1,0 +1,111 @@
+package redis
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+)
+
+// Options say how a log behaves. The zero value is a sound default.
+type Options struct {
+	// Timeout bounds an Append, a Nudge, and the making of a connection. Load, Create and
+	// Install, which carry whole states, have ten times as much. Default: 100 ms; at least 1 ms.
+	Timeout time.Duration
+	// Yield is how long Create lets processes go first that have come further in the log
+	// that was lost. Default: 300 ms.
+	Yield time.Duration
+	// User and Password are those of the URL, if it has none. A password in a URL shows
+	// up in lists of processes.
+	User, Password string
+	// TLS is used with the schemes that begin with rediss.
+	TLS TLS
+	// Connections is how many there are to one Redis server at most, apart from the one
+	// for nudges. Default: 16; an organization uses one at a time.
+	Connections int
+	// Clock reads the wall clock, in Unix nanoseconds, and a monotonic one, in nanoseconds
+	// since any instant. Default: the system's.
+	Clock func() (wall, monotonic int64)
+	// Logger takes what was lost or is odd; nil: nobody.
+	Logger *slog.Logger
+}
+
+// TLS names files in PEM. They are read by Open.
+type TLS struct {
+	CA               string // whom to trust; "": whom the system trusts
+	Certificate, Key string // who we are; both or none
+	ServerName       string // in the server's certificate; "": its host name
+}
+
+const (
+	defaultTimeout     = 100 * time.Millisecond
+	defaultYield       = 300 * time.Millisecond
+	defaultConnections = 16
+	longTimeouts       = 10 // times Timeout
+)
+
+// defaults fills in what is not given.
+func (o *Options) defaults() error {
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Timeout < time.Millisecond {
+		return fmt.Errorf("redis: a timeout of %v is too short: at least 1ms", o.Timeout)
+	}
+	if o.Yield == 0 {
+		o.Yield = defaultYield
+	}
+	if o.Yield < 0 {
+		return fmt.Errorf("redis: nobody can yield for %v", o.Yield)
+	}
+	if o.Connections == 0 {
+		o.Connections = defaultConnections
+	}
+	if o.Connections < 1 {
+		return fmt.Errorf("redis: %d connections are too few", o.Connections)
+	}
+	if o.Clock == nil {
+		o.Clock = systemClock()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+func systemClock() func() (wall, monotonic int64) {
+	start := time.Now()
+	return func() (int64, int64) {
+		now := time.Now()
+		return now.UnixNano(), int64(now.Sub(start))
+	}
+}
+
+// config reads the files.
+func (t TLS) config() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("redis: read the authorities to trust: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("redis: %s has no certificate in PEM", t.CA)
+		}
+	}
+	if (t.Certificate == "") != (t.Key == "") {
+		return nil, errors.New("redis: a certificate needs its key, and a key its certificate")
+	}
+	if t.Certificate != "" {
+		pair, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("redis: read the certificate: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
