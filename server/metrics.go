@@ -13,6 +13,9 @@ import (
 // promhttp. METRICS.md tells them.
 func (s *Server) Metrics() prometheus.Gatherer { return s.metrics.Gatherer() }
 
+// SetCertificate adds the server's certificate to the metrics. It comes before the first scrape.
+func (s *Server) SetCertificate(c metrics.Certificate) { s.metrics.SetCertificate(c) }
+
 // Reloaded notes that it was tried to put another configuration in force, be it that the file
 // could not be read, and how it ended. It is called once for each attempt, Reload included.
 func (s *Server) Reloaded(err error) { s.metrics.Reloaded(err) }

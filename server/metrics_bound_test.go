@@ -175,11 +175,38 @@ func TestMetricsAreWellNamed(t *testing.T) {
 	})
 }
 
+// aCertificate is one that ends in 2033, was renewed twice, and once not.
+type aCertificate struct{}
+
+func (aCertificate) NotAfter() time.Time { return time.Unix(2_000_000_000, 0) }
+func (aCertificate) Reloads() int64      { return 2 }
+func (aCertificate) Failures() int64     { return 1 }
+
+// TestMetricsOfCertificate: what is told of a certificate, and nothing where there is none.
+func TestMetricsOfCertificate(t *testing.T) {
+	inWorld(t, small, memory.Options{}, func(w *world) {
+		if text := exposition(t, w.server.Metrics()); strings.Contains(text, "watermaster_certificate") {
+			t.Error("a server without TLS tells of a certificate")
+		}
+		w.server.SetCertificate(aCertificate{})
+		text := exposition(t, w.server.Metrics())
+		for _, line := range []string{
+			"watermaster_certificate_not_after_timestamp_seconds 2e+09\n",
+			"watermaster_certificate_reloads_total 2\n", "watermaster_certificate_reload_failures_total 1\n",
+		} {
+			if !strings.Contains(text, "\n"+line) {
+				t.Errorf("not told: %s", line)
+			}
+		}
+	})
+}
+
 // TestMetricsAreDocumented: METRICS.md has every metric that is exported, and no file of the
 // repository names one that is not.
 func TestMetricsAreDocumented(t *testing.T) {
 	exported := map[string]bool{}
 	busy(t, func(w *world) {
+		w.server.SetCertificate(aCertificate{})
 		for line := range strings.Lines(exposition(t, w.server.Metrics())) {
 			if f := strings.Fields(line); f[0] == "#" && f[1] == "TYPE" {
 				exported[f[2]] = true

@@ -22,7 +22,7 @@ func blocks(path string, data []byte) ([]*pem.Block, error) {
 		return nil, fmt.Errorf("%s: of %d PEM blocks %d can be read", path, n, len(all))
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s: nothing in PEM", path)
+		return nil, fmt.Errorf("%s: nothing in PEM, so no certificate or key", path)
 	}
 	return all, nil
 }

@@ -15,8 +15,9 @@ type Set struct {
 	Calls         Calls
 	HandlerPanics atomic.Uint64 // that were survived
 
-	look    func() State
-	reloads reloads
+	look        func() State
+	reloads     reloads
+	certificate Certificate // nil: no TLS
 
 	mu            sync.Mutex
 	organizations map[string]*organization // also former ones
@@ -64,6 +65,7 @@ func (s *Set) Collect(to chan<- prometheus.Metric) {
 	s.Log.collect(to)
 	s.Calls.collect(to)
 	s.reloads.collect(to)
+	s.collectCertificate(to)
 	to <- counter(handlerPanics, s.HandlerPanics.Load())
 	to <- build
 }

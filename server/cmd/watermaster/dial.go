@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +15,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/watermaster-project/watermaster/server/certificate"
 )
 
 // dialFlags say how a command reaches a running server.
@@ -102,23 +102,9 @@ func (f *dialFlags) security() (credentials.TransportCredentials, error) {
 	if !f.tls && f.ca == "" && f.cert == "" && f.serverName == "" {
 		return nil, nil
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.serverName}
-	if f.ca != "" {
-		pem, err := os.ReadFile(f.ca)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--tls-ca %s: there is no certificate in PEM in it", f.ca)
-		}
-	}
-	if f.cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-client-cert, --tls-client-key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	c, err := certificate.ClientConfig(f.ca, f.cert, f.key, f.serverName, nil)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-ca, --tls-client-cert, --tls-client-key: %w", err)
 	}
 	return credentials.NewTLS(c), nil
 }

@@ -87,6 +87,9 @@ func newService(ctx context.Context, f serveFlags, logger *slog.Logger, stderr i
 	if err != nil {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
+	if s.tls != nil {
+		s.server.SetCertificate(s.tls)
+	}
 	if err := s.bind(); err != nil {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
