@@ -1,6 +1,6 @@
 # What there is to do. `make` or `make help` lists it. Everything needs only Go: tools are
 # pinned here (and, for plugins, in buf.gen.yaml) and run by the Go command. The tests of the
-# deployments and of store/redis also ask others' tools (`make tools`, `make redis`), and say so
+# deployments and of store/redis also ask others' tools (`make tools`), and say so
 # where they find none.
 
 SHELL       := bash
@@ -32,22 +32,10 @@ build: ## Build .bin/watermaster
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o .bin/watermaster ./server/cmd/watermaster
 
 .PHONY: test
-test: redis vet test-all test-race test-fuzz ## Vet, test everything, again with the race detector, fuzz each target for FUZZTIME
-
-# The tests of store/redis start servers of their own, and some set such a server's clock.
-.PHONY: redis
-redis: ## Install redis-server and libfaketime, which tests start, where they are missing
-	@if command -v redis-server >/dev/null && command -v faketime >/dev/null; then exit 0; fi; \
-	if [[ $$(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then \
-		echo 'make: redis-server (7 or later) or faketime is missing, so tests of store/redis are skipped.' \
-			'Install them: sudo apt-get install redis-server faketime' >&2; exit 0; \
-	fi; \
-	export DEBIAN_FRONTEND=noninteractive; \
-	apt-get install -qq -y --no-install-recommends redis-server faketime >/dev/null \
-	|| { apt-get update -qq && apt-get install -qq -y --no-install-recommends redis-server faketime >/dev/null; }
+test: vet test-all test-race test-fuzz ## Vet, test everything, again with the race detector, fuzz each target for FUZZTIME
 
 # What the tests ask besides Go: kustomize, kubernetes-validate (with Kubernetes' schemas), and of
-# the system curl, openssl and systemd-analyze. Root gets those from apt; who cannot install a tool
+# the system redis-server, faketime, curl, openssl and systemd-analyze. Root gets those from apt; who cannot install a tool
 # is told so, and the tests that need it are skipped with a word.
 .PHONY: tools
 tools: ## Install into .bin what the tests ask besides Go (as root, with apt, into the system)

@@ -125,12 +125,12 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 			}
 		}
 	}
-	switch cmd.(type) {
-	case *limiter.Join, *limiter.Configure:
-	default:
-		o.worked = e.Time
-	}
 	switch cmd := cmd.(type) {
+	case *limiter.Join: // which is no work yet
+		return
+	case *limiter.Configure:
+		o.configured()
+		return
 	case *limiter.Acquire:
 		if c != nil && c.waits && c.out.event.Kind == limiter.Queued {
 			o.places[cmd.Key].await(c)
@@ -142,9 +142,8 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 			c.signal()
 		}
 		o.cancelled(cmd)
-	case *limiter.Configure:
-		o.configured()
 	}
+	o.worked = e.Time
 }
 
 // step applies a command to the engine. It says false if the engine panicked.

@@ -54,8 +54,9 @@ var (
 )
 
 const (
-	errorDomain = "watermaster"
-	retryDelay  = time.Second // what UNAVAILABLE asks for
+	unknownLease = "unknown lease: never given out, or ended too long ago; there is nothing to settle, so do not ask again"
+	errorDomain  = "watermaster"
+	retryDelay   = time.Second // what UNAVAILABLE asks for
 )
 
 // statusOf maps errors to what callers see. Everything that is not known here is INTERNAL,
@@ -94,7 +95,7 @@ func statusOf(err error) error {
 			Reason: "UNKNOWN_NAME", Domain: errorDomain, Metadata: metadata,
 		})
 	case errors.As(err, &lease):
-		return withDetail(codes.NotFound, "unknown lease", &errdetails.ErrorInfo{
+		return withDetail(codes.NotFound, unknownLease, &errdetails.ErrorInfo{
 			Reason: "UNKNOWN_LEASE", Domain: errorDomain, Metadata: map[string]string{"kind": "lease", "name": lease.id},
 		})
 	case errors.As(err, &invalid):

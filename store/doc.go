@@ -21,6 +21,7 @@
 // included. It decides on that. On ErrBroken it begins again, and puts back into the log
 // what it knows and the log does not.
 //
-// Package store/storetest has one suite that holds every log to this. Package
-// store/memory is the log of a single process.
+// Package store/storetest has one suite that holds every log to this. Packages store/memory
+// and store/file are the logs of a single process, gone with it or on disk; package
+// store/redis is that of any number of processes.
 package store

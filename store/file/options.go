@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/watermaster-project/watermaster/store"
 )
 
 // Options say how a log behaves. The zero value is a sound default.
@@ -65,18 +67,10 @@ func (o *Options) defaults() error {
 		return fmt.Errorf("file: a sync every %v cannot be", time.Duration(o.Sync))
 	}
 	if o.Clock == nil {
-		o.Clock = systemClock()
+		o.Clock = store.SystemClock()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return nil
-}
-
-func systemClock() func() (wall, monotonic int64) {
-	start := time.Now()
-	return func() (int64, int64) {
-		now := time.Now()
-		return now.UnixNano(), int64(now.Sub(start))
-	}
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/watermaster-project/watermaster/store"
 )
 
 // Options say how a log behaves. The zero value is a sound default.
@@ -68,20 +70,12 @@ func (o *Options) defaults() error {
 		return fmt.Errorf("redis: %d connections are too few", o.Connections)
 	}
 	if o.Clock == nil {
-		o.Clock = systemClock()
+		o.Clock = store.SystemClock()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return nil
-}
-
-func systemClock() func() (wall, monotonic int64) {
-	start := time.Now()
-	return func() (int64, int64) {
-		now := time.Now()
-		return now.UnixNano(), int64(now.Sub(start))
-	}
 }
 
 // config reads the files.

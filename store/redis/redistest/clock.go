@@ -20,7 +20,7 @@ func StartWithClock(t testing.TB, args ...string) (*Server, *Clock) {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
 	if len(found) == 0 {
-		t.Skip("libfaketime is not installed: make redis (or apt-get install faketime) installs it")
+		t.Skip("libfaketime is not installed: make tools (or apt-get install faketime) installs it")
 	}
 	c := &Clock{t, filepath.Join(t.TempDir(), "clock")}
 	c.Set(0)

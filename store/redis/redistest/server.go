@@ -43,7 +43,7 @@ func launch(t testing.TB, env, args []string) *Server {
 	t.Helper()
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Skip("redis-server is not installed: make redis (or apt-get install redis-server) installs it")
+		t.Skip("redis-server is not installed: make tools (or apt-get install redis-server) installs it")
 	}
 	s := &Server{t: t, Dir: t.TempDir(), Port: FreePort(t), env: env}
 	if len(args) > 0 && !strings.HasPrefix(args[0], "--") { // a configuration comes first
