@@ -22,7 +22,8 @@ const (
 
 // A whole is all that there is of an organization's log.
 type whole struct {
-	server   identity
+	server   string // that answered
+	known    uint64 // stream.known
 	snapshot store.Snapshot
 	entries  []entry  // from that of the snapshot before this on, which includes it
 	first    timeline // of the first of entries
@@ -44,15 +45,15 @@ func (l *Log) Load(ctx context.Context, organization string) (store.Snapshot, []
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget()
-	s.server = w.server
+	s.server, s.known = w.server, w.known
 	s.note(&w.clock)
 	s.hold(w.entries[w.at].hold, now)
 	return w.snapshot, s.read(w.clock, w.entries[w.at+1:], now, nil), nil
 }
 
-// whole reads all that there is.
+// whole reads all that there is; with ErrNotFound, who said so.
 func (l *Log) whole(ctx context.Context, s *stream) (*whole, error) {
-	replies, server, err := l.do(ctx, longTimeouts*l.timeout, "load", [][]any{
+	replies, server, known, err := l.ask(ctx, "load", [][]any{
 		{"hmget", s.keys.snapshot, stateField, atField, timelineField, beforeField, keptField},
 		{"xrange", s.keys.log, "-", "+"},
 		{"get", s.keys.marker},
@@ -67,17 +68,14 @@ func (l *Log) whole(ctx context.Context, s *stream) (*whole, error) {
 		return nil, errors.New("redis: load: it answers something else")
 	}
 	text := func(i int) string { t, _ := fields[i].(string); return t }
-	w := &whole{server: server}
+	w := &whole{server: server, known: known}
 	if w.entries, err = entriesOf(replies[1]); err != nil {
 		return nil, err
 	}
 	if len(w.entries) == 0 || text(1) == "" {
-		return nil, store.ErrNotFound
+		return w, store.ErrNotFound
 	}
-	if err := w.assemble(text(0), text(1), text(2), text(3), text(4)); err != nil {
-		return nil, err
-	}
-	return w, nil
+	return w, w.assemble(text(0), text(1), text(2), text(3), text(4))
 }
 
 // assemble puts together what the fields and the entries say.

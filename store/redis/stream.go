@@ -18,7 +18,10 @@ type stream struct {
 
 	mu     sync.Mutex
 	clock  clock
-	server identity // that answered last; "": none has
+	server string // that answered last; "": none has
+	// known is what the transport had met when all was loaded. What it has met since may
+	// lack the end of what was read.
+	known uint64
 	// The timelines of the last entries that were read, so that they need not be computed
 	// again: a ring, of which next is to be written.
 	marks [16]timeline
@@ -37,6 +40,12 @@ type stream struct {
 	incarnations map[uint64]bool // of this process
 }
 
+func newStream(organization string, k keys) *stream {
+	s := &stream{organization: organization, keys: k, incarnations: map[uint64]bool{}}
+	s.contest.init()
+	return s
+}
+
 const forever = math.MaxInt64
 
 // mark finds the timeline at a position.
@@ -51,7 +60,7 @@ func (s *stream) mark(at store.Position) (timeline, bool) {
 
 // from notes who answered, and says whether that is another than before. Nothing that was
 // computed of the other's answers is used again.
-func (s *stream) from(server identity) (changed bool) {
+func (s *stream) from(server string) (changed bool) {
 	changed = s.server != "" && s.server != server
 	s.server = server
 	if changed {
