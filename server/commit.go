@@ -85,6 +85,29 @@ func (o *organization) read() {
 	}
 }
 
+// refresh reads what others have appended, if that was not done for a while, so that what is
+// shown is not only what concerned this process. It waits for it, but not for a log that is
+// away.
+func (o *organization) refresh() {
+	if !o.replica.Shared() || o.replica.Age() < freshFor {
+		return
+	}
+	done := make(chan struct{})
+	o.mu.Lock()
+	o.readers = append(o.readers, done)
+	o.mu.Unlock()
+	o.read()
+	timeout := time.NewTimer(mendEvery)
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+	}
+}
+
+// freshFor is how old may be what is shown.
+const freshFor = 500 * time.Millisecond
+
 // lead commits what has gathered, and hands over to one who came meanwhile, if any.
 func (o *organization) lead() {
 	var done *batch
@@ -108,10 +131,15 @@ func (o *organization) lead() {
 		o.gathering = o.spare
 		o.spare = nil
 		o.unread = false
+		readers := o.readers
+		o.readers = nil
 		o.mu.Unlock()
 
 		if err := o.commit(b); err != nil {
 			o.fail(b, err)
+		}
+		for _, done := range readers {
+			close(done)
 		}
 		if o.replica.InDoubt(&b.Batch) {
 			b = &batch{}
@@ -143,6 +171,7 @@ func (o *organization) Applied(own *replica.Batch) {
 		o.count(waiting)
 	}
 	if b := o.committing; b != nil && own == &b.Batch {
+		o.board()
 		for _, c := range b.calls {
 			if c != nil {
 				c.signal()

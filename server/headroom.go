@@ -61,6 +61,7 @@ type waiting struct {
 
 // look takes a view.
 func (o *organization) look(sel selection) (*view, error) {
+	o.refresh()
 	o.replica.Lock()
 	defer o.replica.Unlock()
 	if o.replica.Lost() {

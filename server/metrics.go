@@ -40,6 +40,7 @@ func (s *Server) stand() metrics.State {
 // stand tells how the organization stands. Nothing is decided while the replica's lock is held, so that
 // costs the same however many projects and leases there are.
 func (o *organization) stand() metrics.View {
+	o.refresh()
 	counts := o.edition.Load().counts
 	o.replica.Lock()
 	uses := o.consumers.uses()

@@ -38,11 +38,16 @@ type organization struct {
 	gathering *batch
 	spare     *batch // nil while the leader has it
 	leading   bool
-	unread    bool // somebody has said that there is something to read
-	ended     bool // nothing is read any more
+	unread    bool            // somebody has said that there is something to read
+	readers   []chan struct{} // closed when that has been done
+	ended     bool            // nothing is read any more
 
 	background sync.WaitGroup
 	mending    *time.Timer // reads the log after it failed
+
+	shows     store.Board // nil: the log has no room for a readable copy
+	showing   atomic.Bool // it is to be made
+	showLater *time.Timer // makes it
 
 	committing *batch      // the leader's own
 	retired    atomic.Bool // nothing is appended any more
@@ -60,6 +65,7 @@ type organization struct {
 	closed    bool
 	next      *edition // of the Configure that is under way; nil: none is
 	follows   bool     // the edition has been put in force, or found to be an older one
+	older     bool     // other processes have put a later one in force
 
 	began        Beginning
 	waitingInAll *atomic.Int64 // of the server; counts what counted says
@@ -103,6 +109,9 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	o.alarm.Stop()
 	o.mending = time.AfterFunc(time.Hour, o.read)
 	o.mending.Stop()
+	o.shows, _ = o.log.(store.Board)
+	o.showLater = time.AfterFunc(time.Hour, o.show)
+	o.showLater.Stop()
 	o.snapshots = snapshotEvery > 0
 	former, worked, err := o.former(ctx)
 	if err != nil {
@@ -125,17 +134,13 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 			return fmt.Errorf("organization %s: what was %s: %w", o.name, o.edition.Load().settings.Was, err)
 		}
 	}
-	err = o.reconfigure(o.edition.Load())
-	var older *OlderRevision
-	if errors.As(err, &older) && o.replica.Shared() {
-		o.logger.Warn("other processes have a later configuration, whose limits are in force; give this one the same file",
-			"revision", older.Revision, "in force", older.InForce)
-		err = nil
+	if err := o.reconfigure(o.edition.Load()); err != nil {
+		return err
 	}
 	o.replica.Lock()
-	o.follows = err == nil
+	o.follows = true
 	o.replica.Unlock()
-	return err
+	return nil
 }
 
 // worked gives the time of the last entry that did more than to join or to configure.
@@ -153,16 +158,17 @@ func (o *organization) former(ctx context.Context) (s store.Snapshot, worked sto
 	if was == "" {
 		return s, 0, nil
 	}
-	if _, shared := o.log.(store.Nudger); shared {
-		return s, 0, fmt.Errorf("was: %s: an organization cannot be renamed over a store that several processes share: "+
-			"those that have not read the configuration yet would go on granting under the former name", was)
-	}
 	s, entries, err := o.log.Load(ctx, was)
 	if errors.Is(err, store.ErrNotFound) {
 		return store.Snapshot{}, 0, nil
 	}
 	if err != nil {
 		return store.Snapshot{}, 0, fmt.Errorf("load what was %s: %w", was, err)
+	}
+	if _, shared := o.log.(store.Nudger); shared {
+		return store.Snapshot{}, 0, fmt.Errorf("was: %s: an organization cannot be renamed over a store that several processes share, "+
+			"while it is in use: those that have not read the configuration would go on granting under the former name; "+
+			"stop them all, and begin when the store has forgotten it (after its longest window)", was)
 	}
 	e, applied, worked, err := replica.Replay(s, entries)
 	if err != nil {
@@ -284,6 +290,7 @@ func (o *organization) close() {
 	o.ended = true
 	o.mu.Unlock()
 	o.mending.Stop()
+	o.showLater.Stop()
 	defer o.replica.Wait()
 	defer o.background.Wait()
 	o.replica.Lock()

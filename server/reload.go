@@ -243,14 +243,16 @@ func (o *organization) accepts(e *edition) error {
 // themselves the higher wins everywhere. The caller holds the replica's lock.
 func (o *organization) follow(e *edition) (generation int64, err error) {
 	inForce, hash, ok := o.engine().Configuration()
+	_, shared := o.log.(store.Nudger)
 	switch {
 	case !ok || e.revision > inForce || e.revision == inForce && e.hash == hash:
 		return e.revision, nil
+	case shared && e.hash == hash:
+		return inForce, nil // the same, in a file of another time
+	case shared:
+		return e.revision, nil // who has a later one keeps it, and this process says so
 	case e.revision < numbered && inForce < numbered:
 		return 0, &OlderRevision{e.settings.Name, e.revision, inForce}
-	}
-	if _, shared := o.log.(store.Nudger); shared {
-		return e.revision, nil
 	}
 	if e.hash == hash {
 		return inForce, nil
@@ -291,8 +293,20 @@ func (o *organization) reconfigure(e *edition) error {
 			o.next = nil
 		}
 		inForce, _, _ := o.engine().Configuration()
-		return &OlderRevision{o.name, e.revision, inForce}
+		older := &OlderRevision{o.name, e.revision, inForce}
+		if !o.replica.Shared() {
+			return older
+		}
+		if !o.older {
+			o.logger.Warn("other processes have a later configuration, whose limits are in force: give this one the same file",
+				"revision", older.Revision, "in force", older.InForce)
+		}
+		o.older = true
+		o.edition.Store(e)
+		o.configured()
+		return nil
 	}
+	o.older = false
 	if o.next == e { // it was in force already
 		o.configured()
 	}

@@ -92,6 +92,7 @@ func (s *Server) sample() {
 
 // sample takes one sample of every limit, and forgets those that are gone.
 func (o *organization) sample(round int) {
+	o.refresh()
 	o.replica.Lock()
 	if o.replica.Lost() {
 		o.replica.Unlock()

@@ -21,6 +21,7 @@ type poison struct {
 
 // take applies entries. own is the batch that was appended.
 func (r *Replica) take(entries []store.Entry, own *Batch) {
+	r.read.Store(int64(r.clock()))
 	r.mu.Lock()
 	r.nudge = r.nudge[:0]
 	var seen *Batch

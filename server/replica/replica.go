@@ -92,6 +92,7 @@ type Replica struct {
 	spawn       func(func())
 	from        store.Snapshot
 	panics      atomic.Int64
+	read        atomic.Int64 // when the log was read last, by clock
 	background  sync.WaitGroup
 
 	// Of whoever commits.
@@ -229,6 +230,9 @@ func (r *Replica) Kept() time.Duration { return r.kept }
 
 // Shared says whether other processes may have the log as well.
 func (r *Replica) Shared() bool { return r.nudger != nil }
+
+// Age says how long ago what others have appended was read.
+func (r *Replica) Age() time.Duration { return r.clock() - time.Duration(r.read.Load()) }
 
 // Now gives the time that the log would have now.
 func (r *Replica) Now() limiter.Time {
