@@ -1,6 +1,8 @@
 package alone
 
 import (
+	"time"
+
 	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/server/config"
 )
@@ -26,12 +28,13 @@ type Engine struct {
 	until      limiter.Time // of the part
 	parts      *parts
 	waiting    map[limiter.Key]limiter.LeaseID
-	targets    []limiter.Target // scratch
+	told       map[limiter.LeaseID]bool // what the log knows; true: also that it was settled
+	targets    []limiter.Target         // scratch
 }
 
 // New makes an engine that grants nothing until it is away.
 func New() *Engine {
-	return &Engine{engine: limiter.New(), parts: &parts{}, waiting: map[limiter.Key]limiter.LeaseID{}}
+	return &Engine{engine: limiter.New(), parts: &parts{}, waiting: map[limiter.Key]limiter.LeaseID{}, told: map[limiter.LeaseID]bool{}}
 }
 
 // Leave begins an absence. What was granted in earlier ones counts against the parts of this
@@ -95,6 +98,12 @@ func (e *Engine) Apply(cmd limiter.Command, now limiter.Time, events []limiter.E
 	return events
 }
 
+// Waits says whether a request waits under a key here, and as which proposal.
+func (e *Engine) Waits(key limiter.Key) (limiter.LeaseID, bool) {
+	lease, waits := e.waiting[key]
+	return lease, waits
+}
+
 // granting gives the targets of a request that grant anything here.
 func (e *Engine) granting(c *limiter.Acquire, now limiter.Time) []limiter.Target {
 	e.targets = e.targets[:0]
@@ -125,6 +134,33 @@ func (e *Engine) Granted(id limiter.LeaseID) bool {
 // Engine gives the engine that decides, to look at.
 func (e *Engine) Engine() *limiter.Engine { return e.engine }
 
+// Lost gives what the log does not know of what was granted and settled here, to be restored
+// there. Told says that it is being told.
+func (e *Engine) Lost(log *limiter.Engine, to []limiter.LeaseState) []limiter.LeaseState {
+	from := len(to)
+	to = e.engine.Lost(log, to)
+	kept := to[:from]
+	for _, s := range to[from:] {
+		if settled, told := e.told[s.Lease]; !told || s.Settled && !settled {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// Told notes what the log has been told. It is not told it again: what it then does not know
+// it has forgotten, or cannot have.
+func (e *Engine) Told(leases []limiter.LeaseState) {
+	for id := range e.told {
+		if !e.Granted(id) {
+			delete(e.told, id)
+		}
+	}
+	for i := range leases {
+		e.told[leases[i].Lease] = leases[i].Settled
+	}
+}
+
 // NextAt gives the time at which a Tick has something to do; Never if nothing has.
 func (e *Engine) NextAt() limiter.Time { return e.engine.NextAt() }
 
@@ -140,3 +176,6 @@ func (e *Engine) Idle(now limiter.Time) bool {
 	}
 	return true
 }
+
+// SeatTime is for how long after a process was last heard in the log its part is its own.
+const SeatTime = 24 * time.Hour

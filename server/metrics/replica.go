@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/watermaster-project/watermaster/server/config"
 )
 
 // A Replica counts what this process does with the log of one organization. Nil counts nothing.
@@ -13,6 +15,7 @@ type Replica struct {
 	breaks              [breaks]atomic.Uint64
 	restored, uncounted atomic.Uint64
 	rollCalls           histogram
+	alone               [config.AwayPolicies]atomic.Uint64 // grants
 }
 
 // A Break is why a log had to be loaded again.
@@ -74,6 +77,13 @@ func (r *Replica) Uncounted(grants int) {
 	}
 }
 
+// Alone counts a grant that was made without the log.
+func (r *Replica) Alone(by config.AwayPolicy) {
+	if r != nil {
+		r.alone[by].Add(1)
+	}
+}
+
 // RollCall measures a roll call that has ended, in log time.
 func (r *Replica) RollCall(took time.Duration) {
 	if r != nil {
@@ -87,5 +97,10 @@ func (r *Replica) collect(to chan<- prometheus.Metric, organization string) {
 	}
 	to <- counter(restoredLeases, r.restored.Load(), organization)
 	to <- counter(uncountedGrants, r.uncounted.Load(), organization)
+	for p := range config.AwayPolicies {
+		if p != config.AwayClosed { // which grants nothing
+			to <- counter(aloneGrants, r.alone[p].Load(), organization, p.String())
+		}
+	}
 	r.rollCalls.collect(to, rollCallSeconds, organization)
 }

@@ -116,10 +116,16 @@ func (r *Replica) ready(ctx context.Context) error {
 		}
 	}
 	if wait := r.quiet - r.clock(); wait > 0 {
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+			return errQuiet
+		}
 		r.sleep(wait)
 	}
 	return nil
 }
+
+// errQuiet says that nothing is decided yet after a join, for longer than the caller waits.
+var errQuiet = fmt.Errorf("join: %w: others have to be heard first", store.ErrUnavailable)
 
 // joinTries is how often a process joins until that is quick enough for its clock to count.
 const joinTries = 5
