@@ -241,7 +241,8 @@ func (o *organization) soloEnd(ctx context.Context, c *call) (*outcome, error) {
 	if !ended && o.solo.away {
 		o.soloLeave(c.acquire.Key, c, c.cancel.Departure)
 		if c.sent {
-			o.solo.owe(c.cancel)
+			// The log may grant at once what is in doubt, and nobody would hear of it.
+			o.solo.owe(limiter.Cancel{Key: c.cancel.Key, Lease: c.cancel.Lease, Departure: limiter.Gone})
 		}
 	}
 	late := !ended && !o.solo.away && c.sent // the log may have it waiting
