@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -150,11 +151,12 @@ func TestMetricsOfUnknownNames(t *testing.T) {
 
 // busy is a server of which everything can be seen that there is to scrape.
 func busy(t *testing.T, test func(w *world)) {
-	inWorld(t, small, memory.Options{}, func(w *world) {
-		w.organization().snapshotEvery = 1
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldOf(t, Options{Config: parse(t, small), Log: memory.Open(memory.Options{}), SnapshotEvery: 1})
+		defer w.close()
 		g := w.grant(ask("a"))
 		w.releaseAs(&pb.ReleaseRequest{LeaseId: g.LeaseId, Consumption: &pb.ReleaseRequest_Usage{Usage: usage(100, 101)}})
-		w.organization().background.Wait()
+		w.organization().replica.Wait()
 		test(w)
 	})
 }

@@ -135,4 +135,5 @@ type Snapshot struct {
 	// if not, something may have been that nobody knows of. It is the same for all
 	// readers. ≥ 0.
 	Kept time.Duration
+	History uint64 // names the log as it was begun and the server that answered; ≠ 0
 }
