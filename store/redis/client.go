@@ -96,6 +96,8 @@ func keyPosition(args []any) int8 {
 	switch args[0] {
 	case "client":
 		return 0
+	case "memory":
+		return 2
 	case "eval":
 		return 3
 	}

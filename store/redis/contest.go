@@ -54,13 +54,13 @@ func (c *contest) hear() (before bool) {
 func (c *contest) take(m *message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case m.kind == missingMessage:
+	switch m.kind {
+	case missingMessage:
 		c.again() // that process has noticed before us
 		if m.at.Compare(c.best) > 0 {
 			c.best = m.at
 		}
-	case m.kind == createdMessage:
+	case createdMessage:
 		c.end()
 	}
 }

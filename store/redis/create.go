@@ -31,7 +31,7 @@ if not marker or ARGV[6] == 'lost' then
 elseif marker == ARGV[6] then
   kept = ARGV[7]
 end
-redis.call('HSET', KEYS[2], 'state', ARGV[3], 'at', id, 'place', '', 'kept', kept)
+redis.call('HSET', KEYS[2], 'state', ARGV[3], 'at', id, 'place', '', 'kept', kept, 'begun', id)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 return marker

@@ -45,7 +45,7 @@ func (l *Log) Install(ctx context.Context, organization string, snapshot store.S
 			return store.ErrStale
 		}
 	}
-	replies, _, _, err := l.ask(ctx, "install", [][]any{{
+	replies, _, _, err := l.ask(ctx, longTimeouts*l.timeout, "install", [][]any{{
 		"eval", InstallScript, 2, s.keys.log, s.keys.snapshot,
 		id(t.at), placeOf(t.at), appendHead(nil, t.at), snapshot.State, t.append(nil),
 	}})

@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -18,6 +20,7 @@ const (
 	timelineField = "timeline" // there; none: it is the beginning of the log
 	beforeField   = "before"   // that of the snapshot before; none: the beginning
 	keptField     = "kept"     // Snapshot.Kept, ns
+	begunField    = "begun"    // the id of the log's first entry
 )
 
 // A whole is all that there is of an organization's log.
@@ -53,8 +56,8 @@ func (l *Log) Load(ctx context.Context, organization string) (store.Snapshot, []
 
 // whole reads all that there is; with ErrNotFound, who said so.
 func (l *Log) whole(ctx context.Context, s *stream) (*whole, error) {
-	replies, server, known, err := l.ask(ctx, "load", [][]any{
-		{"hmget", s.keys.snapshot, stateField, atField, timelineField, beforeField, keptField},
+	replies, server, known, err := l.ask(ctx, longTimeouts*l.timeout, "load", [][]any{
+		{"hmget", s.keys.snapshot, stateField, atField, timelineField, beforeField, keptField, begunField},
 		{"xrange", s.keys.log, "-", "+"},
 		{"get", s.keys.marker},
 	})
@@ -64,7 +67,7 @@ func (l *Log) whole(ctx context.Context, s *stream) (*whole, error) {
 	marker, _ := replies[2].(string)
 	l.markers.see(s.keys.marker, marker, server, l.monotonic())
 	fields, _ := replies[0].([]any)
-	if len(fields) != 5 {
+	if len(fields) != 6 {
 		return nil, errors.New("redis: load: it answers something else")
 	}
 	text := func(i int) string { t, _ := fields[i].(string); return t }
@@ -75,7 +78,9 @@ func (l *Log) whole(ctx context.Context, s *stream) (*whole, error) {
 	if len(w.entries) == 0 || text(1) == "" {
 		return w, store.ErrNotFound
 	}
-	return w, w.assemble(text(0), text(1), text(2), text(3), text(4))
+	err = w.assemble(text(0), text(1), text(2), text(3), text(4))
+	w.snapshot.History = historyOf(text(5), server)
+	return w, err
 }
 
 // assemble puts together what the fields and the entries say.
@@ -114,6 +119,12 @@ func (w *whole) assemble(state, at, clock, before, kept string) error {
 		w.snapshot.Kept = max(0, time.Duration(ns))
 	}
 	return nil
+}
+
+// historyOf names a log by its first entry and who has it.
+func historyOf(begun, server string) uint64 {
+	digest := sha256.Sum256([]byte(begun + "\n" + server))
+	return max(1, binary.BigEndian.Uint64(digest[:]))
 }
 
 // timeline computes that of a position; false: there is no such entry.

@@ -42,6 +42,8 @@ type Log struct {
 var (
 	_ store.Log    = (*Log)(nil)
 	_ store.Nudger = (*Log)(nil)
+	_ store.Board  = (*Log)(nil)
+	_ store.Gauge  = (*Log)(nil)
 )
 
 // Open connects to Redis:
@@ -97,7 +99,7 @@ func Open(ctx context.Context, url string, o Options) (*Log, error) {
 // greet sees whether the log can work, and what Redis has kept.
 func (l *Log) greet(ctx context.Context) error {
 	k := keysOf("", l.cluster)
-	replies, server, _, err := l.ask(ctx, "open", [][]any{{"get", k.marker}})
+	replies, server, _, err := l.ask(ctx, longTimeouts*l.timeout, "open", [][]any{{"get", k.marker}})
 	if err != nil {
 		return err
 	}
@@ -203,10 +205,10 @@ func (l *Log) sweep(now int64) (idle []*stream) {
 
 // ask sends what does no harm to a server that was not known yet, in one transaction. It
 // gives what was known of servers when it was answered.
-func (l *Log) ask(ctx context.Context, what string, commands [][]any) (replies []any, server string, known uint64, err error) {
+func (l *Log) ask(ctx context.Context, timeout time.Duration, what string, commands [][]any) (replies []any, server string, known uint64, err error) {
 	for range newServers {
 		known = l.transport.Known()
-		replies, server, err = l.transport.Do(ctx, longTimeouts*l.timeout, known, commands)
+		replies, server, err = l.transport.Do(ctx, timeout, known, commands)
 		if !errors.Is(err, ErrOtherServer) {
 			break
 		}

@@ -36,6 +36,7 @@ type stream struct {
 	endless   bool          // the last entry says that they have none
 	kept      int64         // until then they cannot have gone of themselves
 	used      int64
+	shown     bool // this process has shown something, which goes with the keys
 
 	incarnations map[uint64]bool // of this process
 }
@@ -128,7 +129,11 @@ func (s *stream) expiry(hold time.Duration, now int64) (commands [][]any, done f
 	if s.ttl >= ttl && now-s.refreshed < int64(refreshEvery) && (ttl == forever) == (s.ttl == forever) {
 		return nil, func() {}
 	}
-	for _, key := range []string{s.keys.log, s.keys.snapshot} {
+	all := []string{s.keys.log, s.keys.snapshot, s.keys.board}
+	if !s.shown {
+		all = all[:2]
+	}
+	for _, key := range all {
 		switch {
 		case ttl == forever:
 			commands = append(commands, []any{"persist", key})
