@@ -45,6 +45,10 @@ type organization struct {
 	background sync.WaitGroup
 	mending    *time.Timer // reads the log after it failed
 
+	shows     store.Board // nil: the log has no room for a readable copy
+	showing   atomic.Bool // it is to be made
+	showLater *time.Timer // makes it
+
 	committing *batch      // the leader's own
 	retired    atomic.Bool // nothing is appended any more
 
@@ -105,6 +109,9 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	o.alarm.Stop()
 	o.mending = time.AfterFunc(time.Hour, o.read)
 	o.mending.Stop()
+	o.shows, _ = o.log.(store.Board)
+	o.showLater = time.AfterFunc(time.Hour, o.show)
+	o.showLater.Stop()
 	o.snapshots = snapshotEvery > 0
 	former, worked, err := o.former(ctx)
 	if err != nil {
@@ -283,6 +290,7 @@ func (o *organization) close() {
 	o.ended = true
 	o.mu.Unlock()
 	o.mending.Stop()
+	o.showLater.Stop()
 	defer o.replica.Wait()
 	defer o.background.Wait()
 	o.replica.Lock()
