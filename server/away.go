@@ -20,7 +20,7 @@ import (
 const (
 	// defaultTimeout is how long a shared log may take for a batch before it is away.
 	defaultTimeout = 100 * time.Millisecond
-	// spareTime is what a batch may take beyond the log's own timeout, which is told first.
+	// spareTime is what a batch may take beyond the log's own timeout where it is tried again.
 	spareTime = 20 * time.Millisecond
 	// notServingAfter is how long a log is away before clients are sent to other processes.
 	notServingAfter = time.Second
@@ -39,17 +39,17 @@ func (o *organization) attempt(b *batch) (err error, pause time.Duration, left b
 	if !o.opened.Load() || o.breaker == nil {
 		return o.commit(context.Background(), b), 0, false
 	}
-	began := time.Now()
-	ctx, cancel := context.WithDeadline(context.Background(), began.Add(o.timeout+spareTime))
-	defer cancel()
-	err = o.commit(ctx, b)
-	for o.unreachable(err) {
+	first := time.Now()
+	err = o.commit(context.Background(), b)
+	for began := first; o.unreachable(err); {
 		if pause, left = o.breaker.Failed(began, time.Now()); left {
 			return err, pause, true
 		}
 		time.Sleep(pause)
 		began = time.Now()
+		ctx, cancel := context.WithDeadline(context.Background(), first.Add(o.timeout+spareTime))
 		err = o.recommit(ctx, b)
+		cancel()
 	}
 	if err == nil {
 		o.breaker.Succeeded()
