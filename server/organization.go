@@ -309,6 +309,7 @@ func (o *organization) close() {
 	if o.replica == nil { // it was not opened
 		return
 	}
+	o.leaveSeat()
 	o.mu.Lock()
 	o.ended = true
 	o.mu.Unlock()
