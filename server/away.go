@@ -187,7 +187,7 @@ func (o *organization) owed() (b *replica.Batch, cancels []limiter.Cancel) {
 	for i := range cancels {
 		b.Add(&cancels[i])
 	}
-	lost := o.solo.engine.Lost(o.engine(), nil)
+	lost := o.soloLost(o.engine(), nil)
 	for rest := lost; len(rest) > 0; {
 		n := min(len(rest), restoreAtOnce)
 		b.Add(&limiter.Restore{Leases: rest[:n]})
