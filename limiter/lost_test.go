@@ -22,7 +22,7 @@ type cut struct {
 	whole, rest *Engine
 	now         Time // of the rest, when it is told
 	shifted     bool // its time is another, and it had nothing but its configuration
-	unsent      bool // calls were given back, which a bucket does not take back whole
+	more        bool // buckets may hold more than they must: something was given back, or restored in another order
 	forgotten   bool // leases that the whole remembers no longer
 	expired     bool // some charge of the whole has ended, perhaps
 }
@@ -57,6 +57,7 @@ func compareRestored(seed uint64, length int) error {
 				x.Departure = Away
 			}
 		case *Restore:
+			c.more = true
 			for k := range x.Leases {
 				x.Leases[k].Unsent = x.Leases[k].Unsent && !honest
 			}
@@ -84,7 +85,7 @@ func compareRestored(seed uint64, length int) error {
 			met[id] = t.seq
 		}
 	}
-	c.unsent = !honest
+	c.more = c.more || !honest
 	c.now = c.whole.now
 	if c.shifted {
 		c.now = begun + Time(g.upTo(10*time.Hour))
@@ -182,7 +183,7 @@ func (c *cut) holdsAll() error {
 				continue // at another time of day
 			}
 		case TokenBucket:
-			if want -= int64(time.Microsecond); c.unsent { // roundings
+			if want -= int64(time.Microsecond); c.more { // roundings
 				continue
 			}
 		case Stock:
