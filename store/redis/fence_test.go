@@ -17,8 +17,10 @@ import (
 // may be away.
 func untilBroken(t testing.TB, what string, try func() error) {
 	t.Helper()
+	var last error
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
 		err := try()
+		last = err
 		if errors.Is(err, store.ErrBroken) {
 			return
 		}
@@ -26,7 +28,7 @@ func untilBroken(t testing.TB, what string, try func() error) {
 			t.Fatalf("%s: got %v of another server, want ErrBroken before anything lands", what, err)
 		}
 	}
-	t.Fatalf("%s: another server does not answer", what)
+	t.Fatalf("%s: another server does not answer: %v", what, last)
 }
 
 // After kill -9 and a restart nothing lands from any process, for any organization, before
