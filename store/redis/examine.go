@@ -187,26 +187,29 @@ func (e *examiner) cluster(ctx context.Context, u *goredis.UniversalOptions) {
 		masters = append(masters, each)
 		return nil
 	})
-	info := ""
-	if err == nil && len(masters) > 0 {
-		info, err = masters[0].ClusterInfo(ctx).Result()
-	}
 	switch {
 	case err != nil && strings.Contains(err.Error(), "cluster support disabled"):
 		e.say(Fail, "mode", "this is no cluster", "redis://HOST:PORT as URL, or cluster-enabled yes in redis.conf")
 		return
-	case goredis.IsPermissionError(err):
-		e.say(Note, "cluster", "unknown: CLUSTER INFO is not permitted", "+cluster|info for the user shows it")
 	case err != nil || len(masters) == 0:
 		e.say(Fail, "reachable", fmt.Sprint("no node gives the cluster's slots: ", err), cmp.Or(advice(err), "check the addresses, and that one of the nodes runs"))
 		return
-	case infoField(info, "cluster_state") != "ok":
-		e.say(Fail, "cluster", "cluster_state is "+infoField(info, "cluster_state")+", "+infoField(info, "cluster_slots_ok")+" of 16384 slots are served",
-			"redis-cli --cluster check HOST:PORT says which, and redis-cli --cluster fix mends it")
-	default:
-		e.say(OK, "cluster", fmt.Sprintf("cluster_state is ok, %d masters", len(masters)), "")
 	}
 	slices.SortFunc(masters, func(a, b *goredis.Client) int { return cmp.Compare(a.Options().Addr, b.Options().Addr) })
+	for _, each := range masters { // they may not agree
+		e.where = each.Options().Addr
+		info, err := each.ClusterInfo(ctx).Result()
+		switch {
+		case goredis.IsPermissionError(err):
+			e.say(Note, "cluster", "unknown: CLUSTER INFO is not permitted", "+cluster|info for the user shows it")
+		case err != nil: // it is told that it cannot be reached
+		case infoField(info, "cluster_state") != "ok":
+			e.say(Fail, "cluster", "cluster_state is "+infoField(info, "cluster_state")+", "+infoField(info, "cluster_slots_ok")+" of 16384 slots are served",
+				"redis-cli --cluster check HOST:PORT says which, and redis-cli --cluster fix mends it")
+		default:
+			e.say(OK, "cluster", fmt.Sprintf("cluster_state is ok, %d masters", len(masters)), "")
+		}
+	}
 	for _, each := range masters {
 		e.server(ctx, each.Options().Addr, each)
 	}

@@ -35,7 +35,7 @@ func untilBroken(t testing.TB, what string, try func() error) {
 // that process has loaded it.
 func TestNothingLandsBeforeLoad(t *testing.T) {
 	const processes, organizations = 3, 8
-	s := redistest.Start(t)
+	s := redistest.Start(t, "--appendfsync", "always")
 	c := admin(t, s.Address())
 	length := func(organization string) int64 { return c.XLen(t.Context(), "wm:{"+organization+"}:log").Val() }
 	type member struct {
@@ -110,7 +110,7 @@ func TestNothingLandsBeforeLoad(t *testing.T) {
 
 // A batch whose answer was lost with the server is not sent to the next one before a load.
 func TestResendIsFenced(t *testing.T) {
-	s := redistest.Start(t)
+	s := redistest.Start(t, "--appendfsync", "always")
 	c := admin(t, s.Address())
 	w := newWriter(t, open(t, s.URL(), options(t, newClock())), 1)
 	w.append("x")
