@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"syscall"
@@ -48,7 +49,7 @@ func (c *client) node(name string, dial func(ctx context.Context, network, addre
 func (n *node) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	inner, err := n.dial(ctx, network, address)
 	if err != nil {
-		return unreachable{err}, nil
+		return unreachable{fmt.Errorf("%w", err)}, nil // the client takes one layer off
 	}
 	c := &connection{Conn: inner, node: n}
 	n.mu.Lock()
