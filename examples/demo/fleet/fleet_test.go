@@ -69,7 +69,9 @@ func run(t *testing.T, quota int64, addresses []string, length time.Duration) (f
 	f, err := fleet.New(fleet.Options{
 		Addresses: addresses, Upstream: up, Workers: 40, Classes: []string{"interactive", "batch"}, Project: "p", Route: "smart",
 		Block: 500 * time.Millisecond, Patience: time.Second, TTL: 5 * time.Second,
-		Call: func(string, *rand.Rand) fleet.Call { return fleet.Call{Input: 10, Output: 5, Life: 10 * time.Millisecond} },
+		Call: func(string, *rand.Rand) fleet.Call {
+			return fleet.Call{Input: 10, Output: 5, Life: 10 * time.Millisecond}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
