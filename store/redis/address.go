@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -118,8 +119,6 @@ func (a address) client(o *Options) (goredis.UniversalClient, error) {
 		DB:         a.database,
 		OnConnect:  identify,
 		Protocol:   2,
-		Username:   a.user,
-		Password:   a.password,
 		MasterName: a.master,
 
 		MaxRetries:            -1,
@@ -137,9 +136,7 @@ func (a address) client(o *Options) (goredis.UniversalClient, error) {
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
-	if u.Username == "" && u.Password == "" {
-		u.Username, u.Password = o.User, o.Password
-	}
+	u.Username, u.Password = cmp.Or(a.user, o.User), cmp.Or(a.password, o.Password)
 	if a.tls {
 		c, err := o.TLS.config()
 		if err != nil {

@@ -47,7 +47,7 @@ var (
 //	redis+cluster://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT],…
 //
 // and the same with rediss for TLS. It fails if Redis cannot be reached, or is not what the
-// log needs; ErrUnavailable may be wrapped: it may be reached later.
+// log needs; ErrUnavailable may be wrapped: it may be reached later, unless ErrSetup is, too.
 func Open(ctx context.Context, url string, o Options) (*Log, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func Open(ctx context.Context, url string, o Options) (*Log, error) {
 	l.closing, l.close = context.WithCancel(context.Background())
 	if err := l.greet(ctx); err != nil {
 		l.close()
-		return nil, errors.Join(err, client.Close())
+		return nil, errors.Join(a.diagnose(err), client.Close())
 	}
 	l.nudges = newNudges(l)
 	return l, nil
