@@ -77,6 +77,7 @@ func (w *worker) call(ctx context.Context, id string, c Call) {
 // acquire asks until it is granted or refused, or the run is over. sent is when the call that was granted
 // was made: start_within counts from there.
 func (w *worker) acquire(ctx context.Context, req *pb.AcquireRequest) (g *pb.Granted, sent time.Time) {
+	failed := 0 // times in a row
 	for begun := time.Now(); ctx.Err() == nil; {
 		sent = time.Now()
 		// A call that is under way at the end of the run is heard out: who knows what it is granted?
@@ -84,11 +85,12 @@ func (w *worker) acquire(ctx context.Context, req *pb.AcquireRequest) (g *pb.Gra
 		a, err := w.replica().limiter.Acquire(within, req)
 		cancel()
 		if err != nil {
-			if !w.again("acquire", err) {
+			if failed++; !w.again("acquire", err, failed) {
 				return nil, sent
 			}
 			continue
 		}
+		failed = 0
 		switch d := a.Decision.(type) {
 		case *pb.AcquireResponse_Granted:
 			w.ledger.granted(d.Granted.LeaseId, w.class, time.Since(begun))
@@ -110,11 +112,11 @@ const persistence = 30 * time.Second
 
 // release ends a lease, also when the run is over.
 func (w *worker) release(req *pb.ReleaseRequest) {
-	for end := time.Now().Add(persistence); ; {
+	for end, failed := time.Now().Add(persistence), 1; ; failed++ {
 		within, cancel := context.WithTimeout(context.Background(), w.options.Patience)
 		_, err := w.replica().limiter.Release(within, req)
 		cancel()
-		if err == nil || !w.again("release", err) {
+		if err == nil || !w.again("release", err, failed) {
 			return
 		}
 		if time.Now().After(end) {
@@ -136,8 +138,8 @@ func (w *worker) replica() *replica {
 	return w.replicas[w.home]
 }
 
-// again notes an error and turns to the next replica; false: asking again does not help.
-func (w *worker) again(call string, err error) bool {
+// again notes an error, so many in a row, and turns to the next replica; false: asking again does not help.
+func (w *worker) again(call string, err error, failed int) bool {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded:
 	default:
@@ -146,6 +148,7 @@ func (w *worker) again(call string, err error) bool {
 	}
 	w.ledger.note(func(t *Tally) { t.Errors[kind(call, err)]++ })
 	w.home = (w.home + 1) % len(w.replicas)
-	time.Sleep(time.Duration(10+w.random.IntN(40)) * time.Millisecond)
+	// At once to the next replica, then more and more slowly.
+	time.Sleep(time.Duration(5+w.random.IntN(10)) * time.Millisecond << min(failed-1, 5))
 	return true
 }
