@@ -39,7 +39,8 @@ type Log interface {
 	// call failed, is appended again unchanged, before any other of its incarnation.
 	//
 	// ErrBroken: the log does not continue from after: it was lost, trimmed beyond it, or
-	// is another history. Whether the batch is in it is unknown. Load.
+	// is another history; or another server answers than the one that was loaded from, and
+	// nobody has looked what it lacks. Whether the batch is in the log is unknown. Load.
 	Append(ctx context.Context, organization string, after Position, batch Batch, entries []Entry) ([]Entry, error)
 
 	// Install makes a snapshot the one that Load returns. Entries up to it may go; some
@@ -51,7 +52,8 @@ type Log interface {
 	Install(ctx context.Context, organization string, s Snapshot) error
 
 	// Now returns the claim of the log's time for a batch that is closed at this instant;
-	// a batch that is sent again keeps its claim. Claims of one process never decrease.
+	// a batch that is sent again keeps its claim. Claims of one process do not decrease but
+	// where it joins again: its join may be given an earlier time than it would have claimed.
 	//
 	// It says false while claims of this process do not count: it has not joined, or has
 	// missed that somebody else did. Then its next batch must be a Join.
@@ -71,6 +73,28 @@ type Nudger interface {
 	// the log broke. Nudges for the same organization may come as one. The channel is
 	// closed with the log.
 	Nudged() <-chan string
+}
+
+// A Board is a Log that shows something beside it to who reads no log: tools and people.
+type Board interface {
+	// Show replaces all rows of an organization's board, for any reader: what it says is
+	// not part of the log, may be older than the log's end, and goes with the log. Without
+	// rows there is no board.
+	Show(ctx context.Context, organization string, rows map[string]string) error
+}
+
+// A Gauge is a Log that can say how large it is.
+type Gauge interface {
+	// Size measures the log of an organization. ErrNotFound: it has none.
+	Size(ctx context.Context, organization string) (Size, error)
+}
+
+// Size is how large a log is.
+type Size struct {
+	Entries       int64    // that it holds, with those that the snapshot stands for
+	LogBytes      int64    // that they take, about
+	SnapshotBytes int64    // of the snapshot's state
+	Last          Position // of the last entry
 }
 
 // Time is log time: nanoseconds since the Unix epoch as the log counts them. It never
@@ -135,4 +159,8 @@ type Snapshot struct {
 	// if not, something may have been that nobody knows of. It is the same for all
 	// readers. ≥ 0.
 	Kept time.Duration
+	// History is set by Load, ≠ 0. It names the log as it was begun and the server that
+	// answers. If it is another than the last Load of this process gave, entries that were
+	// there then may be gone, even such as nobody misses by their place.
+	History uint64
 }

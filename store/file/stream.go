@@ -343,5 +343,5 @@ func (s *stream) load() (store.Snapshot, []store.Entry, error) {
 	if err != nil {
 		return none, nil, err
 	}
-	return store.Snapshot{Position: got.Position, Time: got.time, State: got.state, Kept: got.kept}, entries, nil
+	return store.Snapshot{Position: got.Position, Time: got.time, State: got.state, Kept: got.kept, History: got.Major}, entries, nil
 }

@@ -71,7 +71,9 @@ func (l *Log) Load(_ context.Context, organization string) (store.Snapshot, []st
 	if s == nil || !s.complete() {
 		return store.Snapshot{}, nil, store.ErrNotFound
 	}
-	return s.snapshot, slices.Clone(s.after(s.snapshot.Position)), nil
+	snapshot := s.snapshot
+	snapshot.History = s.last.Major
+	return snapshot, slices.Clone(s.after(snapshot.Position)), nil
 }
 
 // Create implements store.Log.

@@ -110,14 +110,13 @@ func withPort(host, port string) (string, error) {
 	return net.JoinHostPort(h, p), nil
 }
 
-// client makes a client for an address. Nothing is ever repeated by it but what a cluster's
+// connect makes a client for an address. Nothing is ever repeated by it but what a cluster's
 // node did not do, because it is another's: a repeated batch could be in the log twice, and
 // it is for the caller to know.
-func (a address) client(o *Options) (goredis.UniversalClient, error) {
+func (a address) connect(o *Options) (*client, error) {
 	u := &goredis.UniversalOptions{
 		Addrs:      a.hosts,
 		DB:         a.database,
-		OnConnect:  identify,
 		Protocol:   2,
 		MasterName: a.master,
 
@@ -132,7 +131,6 @@ func (a address) client(o *Options) (goredis.UniversalClient, error) {
 		MaxActiveConns:   o.Connections,
 		PipelinePoolSize: -1,
 
-		IsClusterMode:            a.cluster,
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
@@ -146,5 +144,21 @@ func (a address) client(o *Options) (goredis.UniversalClient, error) {
 	} else if o.TLS != (TLS{}) {
 		return nil, errors.New("redis: there are files for TLS, and the URL does not begin with rediss")
 	}
-	return goredis.NewUniversalClient(u), nil
+	c := &client{timeout: o.Timeout}
+	dial := goredis.NewDialer(&goredis.Options{DialTimeout: u.DialTimeout, TLSConfig: u.TLSConfig})
+	if a.cluster {
+		cluster := u.Cluster()
+		cluster.NewClient = func(each *goredis.Options) *goredis.Client {
+			n := c.node(each.Addr, goredis.NewDialer(each))
+			each.Dialer, each.OnConnect = n.connect, n.greet
+			return goredis.NewClient(each)
+		}
+		c.redis = goredis.NewClusterClient(cluster)
+	} else {
+		n := c.node("", dial)
+		u.Dialer, u.OnConnect = n.connect, n.greet
+		c.redis = goredis.NewUniversalClient(u)
+	}
+	c.listener.init(c.redis, o.Timeout)
+	return c, nil
 }

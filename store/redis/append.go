@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/watermaster-project/watermaster/store"
 )
@@ -27,6 +29,7 @@ func (l *Log) Append(ctx context.Context, organization string, after store.Posit
 	}
 	commands = append(commands, []any{"xrange", s.keys.log, id(after), "+"})
 	s.mu.Lock()
+	known := s.known
 	if batch.Number != 0 {
 		s.clock.sending(&batch, now)
 		s.incarnations[batch.Incarnation] = true
@@ -36,9 +39,16 @@ func (l *Log) Append(ctx context.Context, organization string, after store.Posit
 	}
 	s.mu.Unlock()
 
-	replies, server, err := l.do(ctx, l.timeout, "append", commands)
+	replies, server, err := l.transport.Do(ctx, l.timeout, known, commands)
+	if errors.Is(err, ErrOtherServer) {
+		l.broke(s, true)
+		return entries, store.ErrBroken
+	}
+	if err == nil && len(replies) != len(commands) {
+		err = fmt.Errorf("%d answers to %d commands", len(replies), len(commands))
+	}
 	if err != nil {
-		return entries, err
+		return entries, l.failure(ctx, "append", err)
 	}
 	appended := true
 	if batch.Number != 0 {
@@ -86,7 +96,7 @@ func (l *Log) appendFrom(ctx context.Context, s *stream, read []entry, entries [
 	_, now := l.clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.from(whole.server) || !ok {
+	if s.from(whole.server) || s.known != whole.known || !ok {
 		return entries, store.ErrBroken
 	}
 	return s.read(t, read[1:], now, entries), nil

@@ -12,16 +12,16 @@ import (
 // that nobody starts with less than somebody knows. It is decided by what they tell each
 // other, and by waiting; the script of Create lets only the first in.
 type contest struct {
-	confirmed chan struct{} // closed when we hear the others
-	heard     sync.Once     // closes it
-
-	mu      sync.Mutex
-	best    store.Position // of others
-	created chan struct{}  // closed when one of them has begun it
-	over    bool           // created is closed
+	mu       sync.Mutex
+	heard    chan struct{}  // closed when we hear the others
+	hears    bool           // heard is closed
+	best     store.Position // of others
+	created  chan struct{}  // closed when one of them has begun it
+	over     bool           // created is closed
+	finished bool           // the log is closed, and both are
 }
 
-func (c *contest) init() { c.confirmed, c.created = make(chan struct{}), make(chan struct{}) }
+func (c *contest) init() { c.heard, c.created = make(chan struct{}), make(chan struct{}) }
 
 // enter begins a contest, and gives what is closed when another has won it.
 func (c *contest) enter() <-chan struct{} {
@@ -33,25 +33,53 @@ func (c *contest) enter() <-chan struct{} {
 
 // again begins anew after a contest that is over. The caller holds mu.
 func (c *contest) again() {
-	if c.over {
+	if c.over && !c.finished {
 		c.best, c.created, c.over = store.Position{}, make(chan struct{}), false
 	}
+}
+
+// hear notes that we hear the others, and says whether we did before.
+func (c *contest) hear() (before bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before = c.hears
+	if !before {
+		c.hears = true
+		close(c.heard)
+	}
+	return before
 }
 
 // take notes what another process says.
 func (c *contest) take(m *message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case m.kind == missingMessage:
+	switch m.kind {
+	case missingMessage:
 		c.again() // that process has noticed before us
 		if m.at.Compare(c.best) > 0 {
 			c.best = m.at
 		}
-	case m.kind == createdMessage && !c.over:
+	case createdMessage:
+		c.end()
+	}
+}
+
+// end ends a contest. The caller holds mu.
+func (c *contest) end() {
+	if !c.over {
 		c.over = true
 		close(c.created)
 	}
+}
+
+// finish lets go who waits, for good.
+func (c *contest) finish() {
+	c.hear()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finished = true
+	c.end()
 }
 
 func (c *contest) beaten(at store.Position) bool {
@@ -67,33 +95,39 @@ const claimPart = 3
 // come further. It returns when it is this process's turn, or there is a log.
 func (l *Log) yield(ctx context.Context, s *stream, at store.Position) error {
 	created := s.contest.enter()
-	started := time.Now()
-	select { // what is said before we hear it is lost
-	case <-s.contest.confirmed:
-	case <-time.After(l.pause):
-	case <-ctx.Done():
-		return l.failure(ctx, "create", ctx.Err())
-	case <-l.closing.Done():
-		return store.ErrClosed
+	started := l.monotonic()
+	wait := func(until time.Duration, done <-chan struct{}) error {
+		if d := until - time.Duration(l.monotonic()-started); d > 0 {
+			l.wait(ctx, d, done)
+		}
+		switch {
+		case l.closing.Err() != nil:
+			return store.ErrClosed
+		case ended(ctx) != nil:
+			return l.failure(ctx, "create", ended(ctx))
+		}
+		return nil
+	}
+	if err := wait(l.pause, s.contest.heard); err != nil { // what is said before we hear it is lost
+		return err
 	}
 	_ = l.publish(ctx, s, &message{kind: missingMessage, at: at}) // who does not hear of it may come later
 	for _, part := range [...]time.Duration{l.pause / claimPart, l.pause} {
-		wait := time.NewTimer(part - time.Since(started))
-		select {
-		case <-wait.C:
-		case <-created:
-			wait.Stop()
-			return nil
-		case <-ctx.Done():
-			wait.Stop()
-			return l.failure(ctx, "create", ctx.Err())
-		case <-l.closing.Done():
-			wait.Stop()
-			return store.ErrClosed
+		if err := wait(part, created); err != nil || closed(created) {
+			return err
 		}
 		if at != (store.Position{}) && !s.contest.beaten(at) {
 			return nil
 		}
 	}
 	return nil
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -2,15 +2,14 @@ package redis
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/watermaster-project/watermaster/store"
 )
 
-// createScript begins a log if there is not all of one: with either key missing nobody
+// CreateScript is what Create sends with EVAL. It begins a log if there is not all of one: with either key missing nobody
 // could load it or append. The first entry's id has a random second part, so that logs
 // which begin in the same millisecond do not have the same beginning. It answers the
 // marker, or nothing.
@@ -18,7 +17,7 @@ import (
 //	KEYS  log, snapshot, marker
 //	ARGV  second part of the id, entry, state, TTL in ms, new marker,
 //	      marker that was known, for how long (ns): "" and 0 if something was lost
-const createScript = `
+const CreateScript = `
 local at = redis.call('HGET', KEYS[2], 'at')
 if at and #redis.call('XRANGE', KEYS[1], at, at) == 1 then return false end
 redis.call('DEL', KEYS[1], KEYS[2])
@@ -32,7 +31,7 @@ if not marker or ARGV[6] == 'lost' then
 elseif marker == ARGV[6] then
   kept = ARGV[7]
 end
-redis.call('HSET', KEYS[2], 'state', ARGV[3], 'at', id, 'place', '', 'kept', kept)
+redis.call('HSET', KEYS[2], 'state', ARGV[3], 'at', id, 'place', '', 'kept', kept, 'begun', id)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 return marker
@@ -43,16 +42,24 @@ const createdHold = 10 * time.Minute
 
 // Create implements store.Log. Whoever has been less far in the log that was lost gives
 // others Options.Yield to go first, and who knows nothing of it always does.
-func (l *Log) Create(ctx context.Context, organization string, from store.Snapshot) error {
+func (l *Log) Create(ctx context.Context, organization string, from store.Snapshot) (err error) {
+	for range newServers {
+		if err = l.create(ctx, organization, from); !errors.Is(err, ErrOtherServer) {
+			return err
+		}
+	}
+	return err
+}
+
+// create does what Create does. ErrOtherServer: what was found missing was so elsewhere.
+func (l *Log) create(ctx context.Context, organization string, from store.Snapshot) error {
 	_, now := l.clock()
 	s, err := l.stream(organization, now)
 	if err != nil {
 		return err
 	}
-	switch _, err := l.whole(ctx, s); {
-	case err == nil:
-		return store.ErrExists
-	case !isNotFound(err):
+	servers, err := l.missing(ctx, s)
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -71,19 +78,22 @@ func (l *Log) Create(ctx context.Context, organization string, from store.Snapsh
 	if lost {
 		known, kept = "lost", 0
 	}
-	replies, server, err := l.do(ctx, longTimeouts*l.timeout, "create", [][]any{{
-		"eval", createScript, 3, s.keys.log, s.keys.snapshot, s.keys.marker,
-		random() >> 2, appendEntry(nil, &first), from.State, (createdHold + grace).Milliseconds(), fmt.Sprintf("%016x", random()),
+	replies, answered, err := l.transport.Do(ctx, longTimeouts*l.timeout, servers, [][]any{{
+		"eval", CreateScript, 3, s.keys.log, s.keys.snapshot, s.keys.marker,
+		l.random() >> 2, appendEntry(nil, &first), from.State, (createdHold + grace).Milliseconds(), fmt.Sprintf("%016x", l.random()),
 		known, int64(kept),
 	}})
+	if err == nil && len(replies) != 1 {
+		err = errors.New("it answers something else")
+	}
 	if err != nil {
-		return err
+		return l.failure(ctx, "create", err)
 	}
 	marker, created := replies[0].(string)
 	if !created {
 		return store.ErrExists
 	}
-	l.markers.see(s.keys.marker, marker, server, now)
+	l.markers.see(s.keys.marker, marker, answered, now)
 	s.mu.Lock()
 	s.kept = 0
 	s.mu.Unlock()
@@ -94,9 +104,14 @@ func (l *Log) Create(ctx context.Context, organization string, from store.Snapsh
 	return nil
 }
 
-// random gives a number that nobody else has.
-func random() uint64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // it never fails
-	return binary.BigEndian.Uint64(b[:])
+// missing sees that there is no log, and gives what was known of servers then.
+func (l *Log) missing(ctx context.Context, s *stream) (known uint64, err error) {
+	w, err := l.whole(ctx, s)
+	switch {
+	case err == nil:
+		return 0, store.ErrExists
+	case errors.Is(err, store.ErrNotFound):
+		return w.known, nil
+	}
+	return 0, err
 }

@@ -5,10 +5,11 @@
 //
 //	wm:{ORGANIZATION}:log     a stream: the entries since the last snapshot but one
 //	wm:{ORGANIZATION}:snap    a hash: a state, its place, and the log's time there
+//	wm:{ORGANIZATION}:now     a hash for people and tools: what Show was given last
 //	wm:marker                 random; in a cluster wm:marker:{…}, one for each slot used
 //
 // Braces, % and blanks in an organization's name are written %7b and so on. What processes
-// tell each other goes over the channel wm:{ORGANIZATION}:nudge. The two keys of an idle
+// tell each other goes over the channel wm:{ORGANIZATION}:nudge. The keys of an idle
 // organization expire together, 2 s after its hold; the marker never does.
 //
 // # Exactly once
@@ -32,8 +33,14 @@
 // An Append is ErrBroken if the stream is gone, if what it reads does not begin with the
 // caller's last entry, or if another server answers than the last time: a failover may have
 // lost entries that nobody misses by their place. A server is known by its run id and its
-// replication id; each connection has them for its name and each transaction asks for it.
-// A log is begun anew by who had come furthest; others give it Options.Yield.
+// replication id, for which every new connection asks before anything else; replicas are
+// refused. Once another server was met nothing is appended for an organization until it was
+// loaded (Transport), so what that server lacks is known before anybody decides there; the
+// connections to the one before are ended. Each transaction asks for the connection's name
+// as well, which says who executed it.
+//
+// Snapshot.History is made of the id of the log's first entry and of the server. A log is
+// begun anew by who had come furthest; others give it Options.Yield.
 //
 // Kept is for how long the beginner of a log has seen the marker unchanged, on one server;
 // 0 if it knows that the log has not expired. So maxmemory-policy has to be noeviction.

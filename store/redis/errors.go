@@ -11,13 +11,13 @@ import (
 	"github.com/watermaster-project/watermaster/store"
 )
 
-// failure makes an error of the client's one of ours. ctx is the caller's own.
+// failure makes an error of the transport's one of ours. ctx is the caller's own.
 func (l *Log) failure(ctx context.Context, what string, err error) error {
 	var said goredis.Error
 	switch {
 	case err == nil:
 		return nil
-	case l.closing.Err() != nil || errors.Is(err, goredis.ErrClosed):
+	case l.closing.Err() != nil || errors.Is(err, goredis.ErrClosed) || errors.Is(err, store.ErrClosed):
 		return store.ErrClosed
 	case ended(ctx) != nil:
 		return fmt.Errorf("redis: %s: %w", what, ended(ctx))
@@ -38,12 +38,14 @@ func ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
+const replicaAdvice = "this server is a replica; it becomes the master, or the address has to name the master"
+
 // advice says what to do about what a Redis server refuses. All of it may be well later,
 // without anybody's doing or with.
 func advice(err error) string {
 	switch {
 	case goredis.IsReadOnlyError(err), goredis.IsMasterDownError(err):
-		return "this server is a replica; it becomes the master, or the address has to name the master"
+		return replicaAdvice
 	case goredis.IsLoadingError(err):
 		return "the server is still reading its data"
 	case goredis.IsClusterDownError(err), goredis.IsTryAgainError(err):

@@ -2,18 +2,17 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/watermaster-project/watermaster/store"
 )
 
-// installScript takes a snapshot that is later than the present one and of an entry that
+// InstallScript is what Install sends with EVAL. It takes a snapshot that is later than the present one and of an entry that
 // the stream holds; the entries up to the present one go.
 //
 //	KEYS  log, snapshot
 //	ARGV  id, place, head of the entry, state, timeline
-const installScript = `
+const InstallScript = `
 local old = redis.call('HMGET', KEYS[2], 'at', 'place', 'timeline')
 if not old[1] or redis.call('EXISTS', KEYS[1]) == 0 then return 'none' end
 if ARGV[2] <= old[2] then return 'stale' end
@@ -46,8 +45,8 @@ func (l *Log) Install(ctx context.Context, organization string, snapshot store.S
 			return store.ErrStale
 		}
 	}
-	replies, _, err := l.do(ctx, longTimeouts*l.timeout, "install", [][]any{{
-		"eval", installScript, 2, s.keys.log, s.keys.snapshot,
+	replies, _, _, err := l.ask(ctx, longTimeouts*l.timeout, "install", [][]any{{
+		"eval", InstallScript, 2, s.keys.log, s.keys.snapshot,
 		id(t.at), placeOf(t.at), appendHead(nil, t.at), snapshot.State, t.append(nil),
 	}})
 	if err != nil {
@@ -63,5 +62,3 @@ func (l *Log) Install(ctx context.Context, organization string, snapshot store.S
 	}
 	return fmt.Errorf("redis: install: it answers %v", replies[0])
 }
-
-func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

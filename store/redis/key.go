@@ -9,12 +9,12 @@ import (
 
 // Keys of an organization. What stands between the braces alone decides in which slot of a
 // cluster they are.
-type keys struct{ log, snapshot, marker, channel string }
+type keys struct{ log, snapshot, board, marker, channel string }
 
 func keysOf(organization string, cluster bool) keys {
 	tag := escape(organization)
 	prefix := "wm:{" + tag + "}:"
-	k := keys{log: prefix + "log", snapshot: prefix + "snap", marker: "wm:marker", channel: prefix + "nudge"}
+	k := keys{log: prefix + "log", snapshot: prefix + "snap", board: prefix + "now", marker: "wm:marker", channel: prefix + "nudge"}
 	if cluster {
 		k.marker = "wm:marker:{" + slotTag(slot(tag)) + "}"
 	}

@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -18,11 +20,13 @@ const (
 	timelineField = "timeline" // there; none: it is the beginning of the log
 	beforeField   = "before"   // that of the snapshot before; none: the beginning
 	keptField     = "kept"     // Snapshot.Kept, ns
+	begunField    = "begun"    // the id of the log's first entry
 )
 
 // A whole is all that there is of an organization's log.
 type whole struct {
-	server   identity
+	server   string // that answered
+	known    uint64 // stream.known
 	snapshot store.Snapshot
 	entries  []entry  // from that of the snapshot before this on, which includes it
 	first    timeline // of the first of entries
@@ -44,16 +48,16 @@ func (l *Log) Load(ctx context.Context, organization string) (store.Snapshot, []
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget()
-	s.server = w.server
+	s.server, s.known = w.server, w.known
 	s.note(&w.clock)
 	s.hold(w.entries[w.at].hold, now)
 	return w.snapshot, s.read(w.clock, w.entries[w.at+1:], now, nil), nil
 }
 
-// whole reads all that there is.
+// whole reads all that there is; with ErrNotFound, who said so.
 func (l *Log) whole(ctx context.Context, s *stream) (*whole, error) {
-	replies, server, err := l.do(ctx, longTimeouts*l.timeout, "load", [][]any{
-		{"hmget", s.keys.snapshot, stateField, atField, timelineField, beforeField, keptField},
+	replies, server, known, err := l.ask(ctx, longTimeouts*l.timeout, "load", [][]any{
+		{"hmget", s.keys.snapshot, stateField, atField, timelineField, beforeField, keptField, begunField},
 		{"xrange", s.keys.log, "-", "+"},
 		{"get", s.keys.marker},
 	})
@@ -63,21 +67,20 @@ func (l *Log) whole(ctx context.Context, s *stream) (*whole, error) {
 	marker, _ := replies[2].(string)
 	l.markers.see(s.keys.marker, marker, server, l.monotonic())
 	fields, _ := replies[0].([]any)
-	if len(fields) != 5 {
+	if len(fields) != 6 {
 		return nil, errors.New("redis: load: it answers something else")
 	}
 	text := func(i int) string { t, _ := fields[i].(string); return t }
-	w := &whole{server: server}
+	w := &whole{server: server, known: known}
 	if w.entries, err = entriesOf(replies[1]); err != nil {
 		return nil, err
 	}
 	if len(w.entries) == 0 || text(1) == "" {
-		return nil, store.ErrNotFound
+		return w, store.ErrNotFound
 	}
-	if err := w.assemble(text(0), text(1), text(2), text(3), text(4)); err != nil {
-		return nil, err
-	}
-	return w, nil
+	err = w.assemble(text(0), text(1), text(2), text(3), text(4))
+	w.snapshot.History = historyOf(text(5), server)
+	return w, err
 }
 
 // assemble puts together what the fields and the entries say.
@@ -116,6 +119,12 @@ func (w *whole) assemble(state, at, clock, before, kept string) error {
 		w.snapshot.Kept = max(0, time.Duration(ns))
 	}
 	return nil
+}
+
+// historyOf names a log by its first entry and who has it.
+func historyOf(begun, server string) uint64 {
+	digest := sha256.Sum256([]byte(begun + "\n" + server))
+	return max(1, binary.BigEndian.Uint64(digest[:]))
 }
 
 // timeline computes that of a position; false: there is no such entry.

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/watermaster-project/watermaster/store"
@@ -16,14 +15,17 @@ import (
 
 // Log is a store.Log in Redis, as one process sees it.
 type Log struct {
-	client  goredis.UniversalClient
-	cluster bool
-	clock   func() (wall, monotonic int64)
-	timeout time.Duration
-	pause   time.Duration // Options.Yield
-	logger  *slog.Logger
-	markers markers
-	nudges  *nudges
+	transport Transport
+	cluster   bool
+	clock     func() (wall, monotonic int64)
+	timeout   time.Duration
+	pause     time.Duration // Options.Yield
+	logger    *slog.Logger
+	wait      func(ctx context.Context, d time.Duration, done <-chan struct{})
+	goes      func(func()) // nil: background
+	random    func() uint64
+	markers   markers
+	nudges    *nudges
 
 	closing    context.Context // ends with the log
 	close      context.CancelFunc
@@ -32,12 +34,16 @@ type Log struct {
 	mu      sync.Mutex
 	closed  bool
 	streams map[string]*stream
+	ring    []*stream // the same; the sweep goes round
+	swept   int       // index in ring
 	calls   uint64
 }
 
 var (
 	_ store.Log    = (*Log)(nil)
 	_ store.Nudger = (*Log)(nil)
+	_ store.Board  = (*Log)(nil)
+	_ store.Gauge  = (*Log)(nil)
 )
 
 // Open connects to Redis:
@@ -46,44 +52,54 @@ var (
 //	redis+sentinel://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT],…/MASTER[/DATABASE]
 //	redis+cluster://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT],…
 //
-// and the same with rediss for TLS. It fails if Redis cannot be reached, or is not what the
-// log needs; ErrUnavailable may be wrapped: it may be reached later, unless ErrSetup is, too.
+// and the same with rediss for TLS; with Options.Transport the URL says nothing. It fails if
+// Redis cannot be reached, or is not what the log needs; ErrUnavailable may be wrapped: it
+// may be reached later, unless ErrSetup is, too.
 func Open(ctx context.Context, url string, o Options) (*Log, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	a, err := parseAddress(url)
-	if err != nil {
-		return nil, err
-	}
-	logging.Disable() // what goes wrong is returned, and the rest is not for who runs us
-	client, err := a.client(&o)
-	if err != nil {
-		return nil, err
+	transport, cluster, secure := o.Transport, false, false
+	if transport == nil {
+		a, err := parseAddress(url)
+		if err != nil {
+			return nil, err
+		}
+		logging.Disable() // what goes wrong is returned, and the rest is not for who runs us
+		c, err := a.connect(&o)
+		if err != nil {
+			return nil, err
+		}
+		c.meet(ctx)
+		transport, cluster, secure = c, a.cluster, a.tls
 	}
 	l := &Log{
-		client:  client,
-		cluster: a.cluster,
-		clock:   o.Clock,
-		timeout: o.Timeout,
-		pause:   o.Yield,
-		logger:  o.Logger,
-		markers: markers{seen: map[string]marker{}},
-		streams: map[string]*stream{},
+		transport: transport,
+		cluster:   cluster,
+		clock:     o.Clock,
+		timeout:   o.Timeout,
+		pause:     o.Yield,
+		logger:    o.Logger,
+		wait:      o.Wait,
+		goes:      o.Go,
+		random:    o.Random,
+		markers:   markers{seen: map[string]marker{}},
+		streams:   map[string]*stream{},
 	}
 	l.closing, l.close = context.WithCancel(context.Background())
 	if err := l.greet(ctx); err != nil {
 		l.close()
-		return nil, errors.Join(a.diagnose(err), client.Close())
+		return nil, errors.Join(diagnose(err, secure), transport.Close())
 	}
-	l.nudges = newNudges(l)
+	l.nudges = newNudges(l, o.OnNudge)
+	l.nudges.begin()
 	return l, nil
 }
 
 // greet sees whether the log can work, and what Redis has kept.
 func (l *Log) greet(ctx context.Context) error {
 	k := keysOf("", l.cluster)
-	replies, server, err := l.do(ctx, longTimeouts*l.timeout, "open", [][]any{{"get", k.marker}})
+	replies, server, _, err := l.ask(ctx, longTimeouts*l.timeout, "open", [][]any{{"get", k.marker}})
 	if err != nil {
 		return err
 	}
@@ -97,14 +113,19 @@ func (l *Log) Close() error {
 	l.mu.Lock()
 	closed := l.closed
 	l.closed = true
+	open := l.ring
 	l.mu.Unlock()
 	if closed {
 		return nil
 	}
 	l.close()
-	err := l.nudges.close()
+	for _, s := range open {
+		s.contest.finish()
+	}
+	err := l.transport.Close()
 	l.background.Wait()
-	if err = errors.Join(err, l.client.Close()); err != nil {
+	l.nudges.close()
+	if err != nil {
 		return fmt.Errorf("redis: close: %w", err)
 	}
 	return nil
@@ -131,23 +152,31 @@ func (l *Log) Now(organization string) (store.Claim, bool) {
 // stream gives what is known of an organization. now is of the monotonic clock.
 func (l *Log) stream(organization string, now int64) (*stream, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.closed {
+		l.mu.Unlock()
 		return nil, store.ErrClosed
 	}
+	var idle []*stream
 	if l.calls++; l.calls%sweepEvery == 0 {
-		l.sweep(now)
+		idle = l.sweep(now)
 	}
-	s := l.streams[organization]
+	s, begun := l.streams[organization], false
 	if s == nil {
-		s = &stream{organization: organization, keys: keysOf(organization, l.cluster), incarnations: map[uint64]bool{}}
-		s.contest.init()
+		s, begun = newStream(organization, keysOf(organization, l.cluster)), true
 		l.streams[organization] = s
-		l.nudges.subscribe(s)
+		l.ring = append(l.ring, s)
 	}
 	s.mu.Lock()
 	s.used = now
 	s.mu.Unlock()
+	l.mu.Unlock()
+
+	for _, gone := range idle {
+		l.nudges.unsubscribe(gone)
+	}
+	if begun {
+		l.nudges.subscribe(s)
+	}
 	return s, nil
 }
 
@@ -156,61 +185,52 @@ const (
 	sweepSize  = 16  // organizations that are looked at
 )
 
-// sweep forgets organizations that nobody asks for.
-func (l *Log) sweep(now int64) {
-	n := 0
-	for organization, s := range l.streams {
-		if s.idle(now) {
-			delete(l.streams, organization)
-			l.nudges.unsubscribe(s)
+// sweep forgets organizations that nobody asks for, and gives them. The caller holds mu.
+func (l *Log) sweep(now int64) (idle []*stream) {
+	for range min(sweepSize, len(l.ring)) {
+		l.swept %= len(l.ring)
+		s := l.ring[l.swept]
+		if !s.idle(now) {
+			l.swept++
+			continue
 		}
-		if n++; n == sweepSize {
-			return
-		}
+		last := len(l.ring) - 1
+		l.ring[l.swept], l.ring[last] = l.ring[last], nil
+		l.ring = l.ring[:last]
+		delete(l.streams, s.organization)
+		idle = append(idle, s)
 	}
+	return idle
 }
 
-// do sends commands in one transaction, once, and gives their replies and who answered.
-func (l *Log) do(ctx context.Context, timeout time.Duration, what string, commands [][]any) ([]any, identity, error) {
-	limited, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	pipe := l.client.TxPipeline()
-	cmds := make([]*goredis.Cmd, 0, len(commands)+1)
-	for _, args := range append(commands, []any{"client", "getname"}) {
-		c := goredis.NewCmd(limited, args...)
-		c.SetFirstKeyPos(keyPosition(args))
-		cmds = append(cmds, c)
-		if err := pipe.Process(limited, c); err != nil {
-			return nil, "", l.failure(ctx, what, err)
+// ask sends what does no harm to a server that was not known yet, in one transaction. It
+// gives what was known of servers when it was answered.
+func (l *Log) ask(ctx context.Context, timeout time.Duration, what string, commands [][]any) (replies []any, server string, known uint64, err error) {
+	for range newServers {
+		known = l.transport.Known()
+		replies, server, err = l.transport.Do(ctx, timeout, known, commands)
+		if !errors.Is(err, ErrOtherServer) {
+			break
 		}
 	}
-	if _, err := pipe.Exec(limited); err != nil && !errors.Is(err, goredis.Nil) {
-		for _, c := range cmds { // the first that says why, not that all were aborted
-			if e := c.Err(); e != nil && !errors.Is(e, goredis.Nil) && !goredis.IsExecAbortError(e) {
-				err = e
-				break
-			}
-		}
-		return nil, "", l.failure(ctx, what, err)
+	if err == nil && len(replies) != len(commands) {
+		err = fmt.Errorf("%d answers to %d commands", len(replies), len(commands))
 	}
-	replies := make([]any, len(cmds))
-	for i, c := range cmds {
-		replies[i] = c.Val()
-	}
-	server, err := identityOf(replies[len(commands)])
-	if err != nil {
-		return nil, "", l.failure(ctx, what, err)
-	}
-	return replies[:len(commands)], server, nil
+	return replies, server, known, l.failure(ctx, what, err)
 }
 
-// keyPosition says which of a command's arguments is its first key; 0: none.
-func keyPosition(args []any) int8 {
-	switch args[0] {
-	case "client":
-		return 0
-	case "eval":
-		return 3
+// newServers is how many that were not known may answer in a row.
+const newServers = 4
+
+// spawn does something in the background, unless the log is closed.
+func (l *Log) spawn(f func()) {
+	if l.goes != nil {
+		l.goes(f)
+		return
 	}
-	return 1
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.background.Go(f)
+	}
 }

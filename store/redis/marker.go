@@ -10,8 +10,8 @@ import (
 // been idle. It is one for all, or in a cluster one for each slot.
 type marker struct {
 	value  string
-	server identity // another may lack the end of what the former had
-	since  int64    // monotonic clock
+	server string // another may lack the end of what the former had
+	since  int64  // monotonic clock
 }
 
 type markers struct {
@@ -20,7 +20,7 @@ type markers struct {
 }
 
 // see notes what a key holds; "": nothing.
-func (m *markers) see(key, value string, server identity, now int64) {
+func (m *markers) see(key, value string, server string, now int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old := m.seen[key]; value == "" || old.value != value || old.server != server {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
-
-	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/watermaster-project/watermaster/store"
 )
@@ -20,25 +17,18 @@ func (l *Log) Nudge(ctx context.Context, organization string, incarnations ...ui
 	return l.publish(ctx, s, &message{kind: nudgeMessage, incarnations: incarnations})
 }
 
-// Nudged implements store.Nudger.
+// Nudged implements store.Nudger. With Options.OnNudge nothing comes.
 func (l *Log) Nudged() <-chan string { return l.nudges.out }
 
 // publish tells the other processes something.
 func (l *Log) publish(ctx context.Context, s *stream, m *message) error {
 	m.sender = l.nudges.self
-	limited, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
-	return l.failure(ctx, "publish", l.client.Publish(limited, s.keys.channel, m.String()).Err())
+	return l.failure(ctx, "publish", l.transport.Publish(ctx, s.keys.channel, m.String()))
 }
 
 // announce tells everybody something of its own accord. Nobody waits for it.
 func (l *Log) announce(s *stream, kind string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return
-	}
-	l.background.Go(func() {
+	l.spawn(func() {
 		if err := l.publish(l.closing, s, &message{kind: kind}); err != nil && !errors.Is(err, store.ErrClosed) {
 			l.logger.Warn("other processes could not be told", "organization", s.organization, "what", kind, "error", err)
 		}
@@ -54,131 +44,86 @@ func (l *Log) broke(s *stream, otherServer bool) {
 	l.announce(s, brokenMessage)
 }
 
-// nudges takes messages from the one connection that this process listens on, and keeps
-// those organizations that somebody has to read until they are asked for.
+// nudges takes what comes over the channels of the streams, and keeps those organizations
+// that somebody has to read until they are asked for.
 type nudges struct {
-	self   uint64
-	log    *Log
-	pubsub *goredis.PubSub
-	out    chan string
-	done   sync.WaitGroup
+	self uint64
+	log  *Log
+	out  chan string
+	tell func(organization string) // instead of out; nil: out
+
+	order sync.Mutex // of subscriptions: the transport is told as it was decided
 
 	mu       sync.Mutex
-	wake     chan struct{}      // holds 1: something below has changed
 	channels map[string]*stream // that are wanted
-	join     []string           // to be subscribed to
-	leave    []string
-	waiting  map[string]bool // organizations to be read
-	ready    chan struct{}   // holds 1: waiting has grown
+	waiting  []string           // organizations to be read
+	queued   map[string]bool    // those in waiting
+	ready    chan struct{}      // holds 1: waiting has grown
 }
 
-func newNudges(l *Log) *nudges {
-	n := &nudges{
-		self:     random(),
-		log:      l,
-		pubsub:   l.client.Subscribe(l.closing),
-		out:      make(chan string),
-		wake:     make(chan struct{}, 1),
-		channels: map[string]*stream{},
-		waiting:  map[string]bool{},
-		ready:    make(chan struct{}, 1),
+func newNudges(l *Log, tell func(organization string)) *nudges {
+	return &nudges{
+		self: l.random(), log: l, out: make(chan string), tell: tell,
+		channels: map[string]*stream{}, queued: map[string]bool{}, ready: make(chan struct{}, 1),
 	}
-	n.done.Go(n.subscribing)
-	n.done.Go(n.giving)
-	return n
 }
 
-func (n *nudges) close() error {
-	err := n.pubsub.Close()
-	n.done.Wait()
-	return err
+// begin begins to listen.
+func (n *nudges) begin() {
+	n.log.transport.Listen(n.listened)
+	if n.tell == nil {
+		n.log.spawn(n.giving)
+	}
+}
+
+// close is for when nothing is given any more.
+func (n *nudges) close() {
+	if n.tell != nil {
+		close(n.out)
+	}
 }
 
 // subscribe listens to what is said about an organization.
 func (n *nudges) subscribe(s *stream) {
+	n.order.Lock()
+	defer n.order.Unlock()
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.channels[s.keys.channel] = s
-	n.join = append(n.join, s.keys.channel)
-	signal(n.wake)
+	n.mu.Unlock()
+	n.log.transport.Subscribe(s.keys.channel)
 }
 
 func (n *nudges) unsubscribe(s *stream) {
+	n.order.Lock()
+	defer n.order.Unlock()
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.channels[s.keys.channel] == s {
+	ours := n.channels[s.keys.channel] == s
+	if ours {
 		delete(n.channels, s.keys.channel)
-		n.leave = append(n.leave, s.keys.channel)
-		signal(n.wake)
+	}
+	n.mu.Unlock()
+	if ours {
+		n.log.transport.Unsubscribe(s.keys.channel)
 	}
 }
 
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-// subscribing keeps the subscriptions as they are wanted. The client makes them again when
-// the connection was lost.
-func (n *nudges) subscribing() {
-	ctx := n.log.closing
-	listening := false
-	for {
-		select {
-		case <-n.wake:
-		case <-ctx.Done():
-			return
-		}
-		n.mu.Lock()
-		join, leave := n.join, n.leave
-		n.join, n.leave = nil, nil
-		n.mu.Unlock()
-		limited, cancel := context.WithTimeout(ctx, n.log.timeout)
-		if len(leave) > 0 {
-			_ = n.pubsub.Unsubscribe(limited, leave...) // that it is not wanted is noted all the same
-		}
-		if len(join) > 0 {
-			_ = n.pubsub.Subscribe(limited, join...) // likewise
-		}
-		cancel()
-		if !listening && len(join) > 0 {
-			listening = true
-			n.done.Go(n.listening)
-		}
-	}
-}
-
-// listening takes what comes. Some may have been lost where the connection was.
-func (n *nudges) listening() {
-	confirmed := map[string]bool{}
-	for got := range n.pubsub.ChannelWithSubscriptions(goredis.WithChannelHealthCheckInterval(time.Second)) {
-		switch got := got.(type) {
-		case *goredis.Subscription:
-			s := n.stream(got.Channel)
-			if s == nil || got.Kind != "subscribe" {
-				delete(confirmed, got.Channel)
-				continue
-			}
-			s.contest.heard.Do(func() { close(s.contest.confirmed) })
-			if confirmed[got.Channel] {
-				n.add(s.organization)
-			}
-			confirmed[got.Channel] = true
-		case *goredis.Message:
-			m, ok := parseMessage(got.Payload)
-			if s := n.stream(got.Channel); ok && s != nil && m.sender != n.self {
-				n.take(s, &m)
-			}
-		}
-	}
-}
-
-func (n *nudges) stream(channel string) *stream {
+// listened takes what comes. Some may have been lost where the connection was.
+func (n *nudges) listened(channel, text string, subscribed bool) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.channels[channel]
+	s := n.channels[channel]
+	n.mu.Unlock()
+	if s == nil {
+		return
+	}
+	if subscribed {
+		if s.contest.hear() {
+			n.add(s.organization)
+		}
+		return
+	}
+	if m, ok := parseMessage(text); ok && m.sender != n.self {
+		n.take(s, &m)
+	}
 }
 
 func (n *nudges) take(s *stream, m *message) {
@@ -196,10 +141,17 @@ func (n *nudges) take(s *stream, m *message) {
 
 // add notes that an organization's log is to be read.
 func (n *nudges) add(organization string) {
+	if n.tell != nil {
+		n.tell(organization)
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.waiting[organization] = true
-	signal(n.ready)
+	if !n.queued[organization] {
+		n.queued[organization] = true
+		n.waiting = append(n.waiting, organization)
+		signal(n.ready)
+	}
 }
 
 // giving hands out what is to be read, each once however often it was said meanwhile.
@@ -225,9 +177,11 @@ func (n *nudges) giving() {
 func (n *nudges) one() (string, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for organization := range n.waiting {
-		delete(n.waiting, organization)
-		return organization, true
+	if len(n.waiting) == 0 {
+		return "", false
 	}
-	return "", false
+	first := n.waiting[0]
+	n.waiting = n.waiting[1:]
+	delete(n.queued, first)
+	return first, true
 }

@@ -89,7 +89,7 @@ func TestNudgesGather(t *testing.T) {
 			quiet = true
 		}
 	}
-	if n < 2 || n > 4 { // the one that is handed out, and one that was noted meanwhile
+	if n < 2 || n > 50 { // the one that is handed out, one that was noted meanwhile, and what arrives as we take them
 		t.Errorf("got %d nudges for 1000", n-1)
 	}
 }

@@ -1,8 +1,11 @@
 package redis
 
 import (
+	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,6 +36,20 @@ type Options struct {
 	Clock func() (wall, monotonic int64)
 	// Logger takes what was lost or is odd; nil: nobody.
 	Logger *slog.Logger
+	// OnNudge is called for each organization whose log is to be read, instead of sending
+	// it to Nudged. It does not wait.
+	OnNudge func(organization string)
+
+	// What follows is for simulations, in which nothing happens but by these.
+
+	// Transport carries the commands, to no URL. Default: what the URL names.
+	Transport Transport
+	// Wait returns when d has passed, done is closed, or ctx has ended. Default: by a timer.
+	Wait func(ctx context.Context, d time.Duration, done <-chan struct{})
+	// Go does something that nobody waits for. Default: in a goroutine of the log.
+	Go func(func())
+	// Random gives numbers that nobody can foresee. Default: crypto/rand.
+	Random func() uint64
 }
 
 // TLS names files in PEM. They are read by Open.
@@ -69,6 +86,12 @@ func (o *Options) defaults() error {
 	if o.Connections < 1 {
 		return fmt.Errorf("redis: %d connections are too few", o.Connections)
 	}
+	if o.Wait == nil {
+		o.Wait = wait
+	}
+	if o.Random == nil {
+		o.Random = random
+	}
 	if o.Clock == nil {
 		o.Clock = store.SystemClock()
 	}
@@ -76,6 +99,23 @@ func (o *Options) defaults() error {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return nil
+}
+
+func wait(ctx context.Context, d time.Duration, done <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// random gives a number that nobody else has.
+func random() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // config reads the files.

@@ -16,8 +16,9 @@ import (
 // how it is asked. Open wraps it beside store.ErrUnavailable.
 var ErrSetup = errors.New("it stays so until somebody changes it")
 
-// diagnose says of an error of Open whether waiting cures it, and what else may.
-func (a address) diagnose(err error) error {
+// diagnose says of an error of Open whether waiting cures it, and what else may. secure: it was
+// asked over TLS.
+func diagnose(err error, secure bool) error {
 	var record tls.RecordHeaderError
 	var doubt *tls.CertificateVerificationError
 	switch {
@@ -27,15 +28,15 @@ func (a address) diagnose(err error) error {
 		return setup("the server does not speak TLS on this port: write redis for rediss, or give its tls-port", err)
 	case errors.As(err, &doubt):
 		return setup("the server's certificate is not one that is trusted: give the authority that signed it, and the name that it is for", err)
-	case a.tls && (strings.Contains(err.Error(), "remote error: tls:") || errors.Is(err, syscall.ECONNRESET)):
+	case secure && (strings.Contains(err.Error(), "remote error: tls:") || errors.Is(err, syscall.ECONNRESET)):
 		return fmt.Errorf("%w (the server refuses this side of TLS: does it ask for a certificate?)", err)
 	case strings.Contains(err.Error(), "cluster support disabled"):
 		return setup("the server is of no cluster: write redis:// for redis+cluster://", err)
 	case goredis.HasErrorPrefix(err, "MOVED"):
 		return setup("the server is of a cluster: write redis+cluster:// for redis://", err)
-	case a.tls && errors.Is(err, context.DeadlineExceeded):
+	case secure && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w (does the server speak TLS on this port?)", err)
-	case !a.tls && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+	case !secure && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
 		return fmt.Errorf("%w (does the server want TLS on this port? then write rediss)", err)
 	}
 	return err

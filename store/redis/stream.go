@@ -18,7 +18,10 @@ type stream struct {
 
 	mu     sync.Mutex
 	clock  clock
-	server identity // that answered last; "": none has
+	server string // that answered last; "": none has
+	// known is what the transport had met when all was loaded. What it has met since may
+	// lack the end of what was read.
+	known uint64
 	// The timelines of the last entries that were read, so that they need not be computed
 	// again: a ring, of which next is to be written.
 	marks [16]timeline
@@ -33,8 +36,15 @@ type stream struct {
 	endless   bool          // the last entry says that they have none
 	kept      int64         // until then they cannot have gone of themselves
 	used      int64
+	shown     bool // this process has shown something, which goes with the keys
 
 	incarnations map[uint64]bool // of this process
+}
+
+func newStream(organization string, k keys) *stream {
+	s := &stream{organization: organization, keys: k, incarnations: map[uint64]bool{}}
+	s.contest.init()
+	return s
 }
 
 const forever = math.MaxInt64
@@ -51,7 +61,7 @@ func (s *stream) mark(at store.Position) (timeline, bool) {
 
 // from notes who answered, and says whether that is another than before. Nothing that was
 // computed of the other's answers is used again.
-func (s *stream) from(server identity) (changed bool) {
+func (s *stream) from(server string) (changed bool) {
 	changed = s.server != "" && s.server != server
 	s.server = server
 	if changed {
@@ -119,7 +129,11 @@ func (s *stream) expiry(hold time.Duration, now int64) (commands [][]any, done f
 	if s.ttl >= ttl && now-s.refreshed < int64(refreshEvery) && (ttl == forever) == (s.ttl == forever) {
 		return nil, func() {}
 	}
-	for _, key := range []string{s.keys.log, s.keys.snapshot} {
+	all := []string{s.keys.log, s.keys.snapshot, s.keys.board}
+	if !s.shown {
+		all = all[:2]
+	}
+	for _, key := range all {
 		switch {
 		case ttl == forever:
 			commands = append(commands, []any{"persist", key})

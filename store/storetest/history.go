@@ -11,6 +11,34 @@ import (
 )
 
 var histories = []rule{
+	{"History is another when the log was begun anew, and else the same", losing, func(t *testing.T, s Subject) {
+		l := s.Open(t)
+		p := newProcess(t, l, acme, 1)
+		install(p, p.at, "one")
+		first := p.load().History
+		if first == 0 {
+			t.Fatal("got History 0")
+		}
+		p.append("x")
+		install(p, p.at, "two")
+		if got := p.load().History; got != first {
+			t.Errorf("got History %x, want %x as before: nothing was lost", got, first)
+		}
+		if s.Peer != nil {
+			if got, _, err := s.Peer(t, l).Load(t.Context(), acme); err != nil || got.History != first {
+				t.Errorf("another process got History %x, %v; want %x", got.History, err, first)
+			}
+		}
+		seen := map[uint64]bool{first: true}
+		for range 3 {
+			s.Lose(t, l, acme)
+			if got := p.load().History; got == 0 || seen[got] {
+				t.Errorf("got History %x for a log that was begun anew, and knew %v", got, seen)
+			} else {
+				seen[got] = true
+			}
+		}
+	}},
 	{"organizations do not wait for each other", 0, func(t *testing.T, s Subject) {
 		l := s.Open(t)
 		var all sync.WaitGroup
