@@ -35,6 +35,8 @@ type stream struct {
 	ttl       time.Duration // to which; 0: it was not
 	endless   bool          // the last entry says that they have none
 	kept      int64         // until then they cannot have gone of themselves
+	readAt    int64         // when what is there was read last
+	loaded    bool          // it was read since this process began the log, if it did
 	used      int64
 	shown     bool // this process has shown something, which goes with the keys
 
@@ -78,6 +80,7 @@ func (s *stream) forget() {
 // read computes the times of entries that follow a position, and goes by what they say.
 // now is of the monotonic clock, when they had been read.
 func (s *stream) read(t timeline, entries []entry, now int64, to []store.Entry) []store.Entry {
+	s.readAt, s.loaded = now, true
 	for i := range entries {
 		e := &entries[i]
 		before := t.base
