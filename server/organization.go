@@ -123,7 +123,7 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	}
 	o.replica = replica.New(replica.Options{
 		Log: o.log, Organization: o.name, Incarnation: o.incarnation, Machine: o, Logger: o.logger,
-		Meter: func() replica.Meter { return o.edition.Load().counts.Log },
+		Meter: func() replica.Meter { return o.edition.Load().counts.Replica },
 		From:  former, SnapshotEvery: snapshotEvery, Tries: tries,
 	})
 	if err := o.replica.Open(ctx); err != nil {

@@ -194,6 +194,8 @@ func (r *Replica) append(ctx context.Context, b *Batch) error {
 			r.take(entries, b)
 			if b.Number != 0 {
 				r.meter().Committed(b.commands, start, appended)
+			} else {
+				r.meter().Read(start, appended)
 			}
 			clear(entries)
 			r.entries = entries[:0]
@@ -221,7 +223,6 @@ func (r *Replica) append(ctx context.Context, b *Batch) error {
 // broke notes that the log has to be loaded.
 func (r *Replica) broke(why Cause) {
 	r.broken, r.rejoin = why, nil
-	r.meter().Broke(string(why))
 	if d := r.doubt; d != nil {
 		if r.doubt = d.withoutAcquires(); r.doubt.Len() == 0 {
 			r.doubt = nil

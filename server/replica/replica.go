@@ -43,9 +43,11 @@ type Applying struct {
 // Meter takes what is to be measured. Its methods are called by whoever commits.
 type Meter interface {
 	Committed(commands int, start, appended metrics.Time)
+	Read(start, read metrics.Time)
 	Failed()
-	Broke(cause string)
+	Broke(cause string) // of Cause; the log has been loaded
 	Restored(leases int)
+	Uncounted(grants int) // of those that were restored: others may have granted on top of them
 	RollCall(length time.Duration)
 }
 
@@ -151,7 +153,10 @@ type Cause string
 const (
 	whole    Cause = ""
 	unloaded Cause = "start"
-	gap      Cause = "broken"  // it does not go on from where it was read
+	gap      Cause = "broken"  // it does not go on from where it was read; what that was is known when it is loaded:
+	gone     Cause = "gone"    // it was not there, and was begun anew
+	another  Cause = "history" // it was begun by somebody else, or another server answers
+	trimmed  Cause = "trimmed" // what had not been read was trimmed
 	digest   Cause = "digest"  // another engine stands otherwise
 	told     Cause = "command" // by Break
 )
