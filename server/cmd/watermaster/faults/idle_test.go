@@ -7,6 +7,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/watermaster-project/watermaster/store/redis/redistest"
 )
@@ -45,29 +47,33 @@ func TestIdle(t *testing.T) {
 	heavy(t)
 	s := redistest.Start(t)
 	c := admin(t, s.Address())
-	a, b := join(t, short, s.URL()), join(t, short, s.URL())
-	l := drive(t, a.address, b.address)
-	l.granted(0, 5*time.Second)
-	marked := func() {
-		t.Helper()
-		if keys, _ := immortal(t, c); len(keys) != 1 || strings.Contains(keys[0], "acme") {
-			t.Errorf("keys %v have no TTL, want the marker alone", keys)
+	replicas := []*member{join(t, short, s.URL()), join(t, short, s.URL())}
+	for i := range figure(200, 10_000) {
+		m := replicas[i%2]
+		g := acquire(t, ask(fmt.Sprint(i), "m", 5*time.Second), 6*time.Second, m.limiter)
+		if g == nil {
+			t.Fatal("no grant")
+		}
+		if _, err := release(t, g.LeaseId, time.Second, m.limiter); err != nil {
+			t.Fatal(err)
+		}
+		if i%20 == 0 {
+			if keys, all := immortal(t, c); len(keys) != 1 || strings.Contains(keys[0], "acme") || all < 3 {
+				t.Errorf("of %d keys %v have no TTL, want the marker alone, and of the organization two at least", all, keys)
+			}
 		}
 	}
-	for range figure(20, 1000) {
-		time.Sleep(100 * time.Millisecond)
-		marked()
-	}
-	if _, all := immortal(t, c); all < 3 {
-		t.Errorf("there are %d keys under load, want the marker and two of the organization", all)
-	}
-	l.end()
-	took := eventually(t, "only the marker is left", 10*time.Second, func() bool { _, all := immortal(t, c); return all == 1 })
+	// The longest window is 2.25 s with what a call takes to leave.
+	took := eventually(t, "only the marker is left", 8*time.Second, func() bool { _, all := immortal(t, c); return all == 1 })
 	t.Logf("everything was gone after %v", took)
-	marked()
+	if keys, _ := immortal(t, c); len(keys) != 1 || strings.Contains(keys[0], "acme") {
+		t.Errorf("%v is left, want the marker", keys)
+	}
 	// It goes on after that.
-	if acquire(t, ask("later", "m", time.Second), 2*time.Second, b.limiter) == nil {
-		t.Error("no grant after it was idle")
+	for i, m := range replicas {
+		if acquire(t, ask(fmt.Sprint("later", i), "m", time.Second), 2*time.Second, m.limiter) == nil {
+			t.Error("no grant after it was idle")
+		}
 	}
 }
 
@@ -92,6 +98,9 @@ func TestBounded(t *testing.T) {
 				}
 				r := ask(fmt.Sprintf("%d-%d", w, i), "m", 0)
 				g, err := m.limiter.Acquire(t.Context(), r)
+				if status.Code(err) == codes.Unavailable { // the machine is busy with other tests
+					continue
+				}
 				if err != nil {
 					t.Error(err)
 					return
