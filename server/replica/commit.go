@@ -26,6 +26,9 @@ const (
 // answered by then, and their entries carry the log's time forward to where it is.
 const quietTime = 500 * time.Millisecond
 
+// quietRead is how often a process reads meanwhile.
+const quietRead = 50 * time.Millisecond
+
 // A Fault is a panic of ours while committing.
 type Fault struct {
 	Cause any
@@ -115,10 +118,32 @@ func (r *Replica) ready(ctx context.Context) error {
 			return err
 		}
 	}
-	if wait := r.quiet - r.clock(); wait > 0 {
-		r.sleep(wait)
+	for wait := r.quiet - r.clock(); wait > 0; wait = r.quiet - r.clock() {
+		r.sleep(min(wait, quietRead))
+		if err := r.attend(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// attend reads, and answers who has joined meanwhile: of two that join and are quiet for the
+// other's sake each would miss the other's join.
+func (r *Replica) attend(ctx context.Context) error {
+	if err := r.append(ctx, &Batch{}); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	answer := r.joined && !r.lost
+	r.joined = false
+	r.mu.Unlock()
+	if !answer || r.broken != whole || !r.hasJoined() {
+		return nil
+	}
+	b := &Batch{}
+	b.Add(&limiter.Tick{})
+	r.seal(b)
+	return r.append(ctx, b)
 }
 
 // joinTries is how often a process joins until that is quick enough for its clock to count.
