@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -46,7 +47,7 @@ func (c *client) node(name string, dial func(ctx context.Context, network, addre
 func (n *node) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	inner, err := n.dial(ctx, network, address)
 	if err != nil {
-		return nil, err
+		return refused{err}, nil
 	}
 	c := &connection{Conn: inner, node: n}
 	n.mu.Lock()
@@ -110,3 +111,17 @@ func (c *connection) Close() (err error) {
 	})
 	return err
 }
+
+// refused is a connection that could not be made. Whoever wants to use it is told why. The
+// client's pool, told so when it dials, would after some times dial only once a second, and
+// Redis is back sooner than that.
+type refused struct{ err error }
+
+func (r refused) Read([]byte) (int, error)       { return 0, r.err }
+func (r refused) Write([]byte) (int, error)      { return 0, r.err }
+func (refused) Close() error                     { return nil }
+func (refused) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (refused) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (refused) SetDeadline(time.Time) error      { return nil }
+func (refused) SetReadDeadline(time.Time) error  { return nil }
+func (refused) SetWriteDeadline(time.Time) error { return nil }
