@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"syscall"
@@ -46,8 +47,12 @@ func (c *client) node(name string, dial func(ctx context.Context, network, addre
 // connect makes a connection.
 func (n *node) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	inner, err := n.dial(ctx, network, address)
-	if err != nil {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
 		return refused{err}, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	c := &connection{Conn: inner, node: n}
 	n.mu.Lock()
