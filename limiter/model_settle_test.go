@@ -143,6 +143,7 @@ func (m *model) acquire(c *Acquire) {
 			}
 			return
 		case t.state == ticketOpen && t.pool != nil && m.now <= t.granted+Time(t.pool.StartWithin):
+			t.shared = true
 			m.emit(Event{Kind: Granted, Again: true, Key: t.key, Lease: t.lease, Pool: t.pool.Name, Model: t.model,
 				Waited:      max(0, t.granted.Sub(t.arrived)),
 				StartWithin: t.pool.StartWithin + t.granted.Sub(min(c.Arrived, m.now)),

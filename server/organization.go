@@ -77,6 +77,7 @@ type organization struct {
 	onLost func(n int) // the state is lost, 1, or known again, -1
 
 	trends trends
+	sizes  sizes // of the log
 
 	lateStarts map[limiter.LeaseID]bool // of leases that are counted already and not settled: see count.go
 }

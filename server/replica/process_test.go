@@ -32,10 +32,11 @@ type process struct {
 	faults  int
 	waiting map[limiter.Key]*limiter.Acquire // proposed by this process
 
-	mu       sync.Mutex
-	broke    []string
-	restored int
-	calls    []time.Duration // roll calls
+	mu        sync.Mutex
+	broke     []string
+	restored  int
+	uncounted int
+	calls     []time.Duration // roll calls
 }
 
 func (p *process) Loaded() { p.loaded++ }
@@ -61,7 +62,9 @@ func (p *process) Orphans(propose func(limiter.Command)) {
 }
 
 func (p *process) Committed(int, metrics.Time, metrics.Time) {}
+func (p *process) Read(metrics.Time, metrics.Time)           {}
 func (p *process) Failed()                                   {}
+func (p *process) Uncounted(n int)                           { p.uncounted += n }
 func (p *process) Broke(cause string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

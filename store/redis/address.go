@@ -125,6 +125,7 @@ func (a address) connect(o *Options) (*client, error) {
 		DialTimeout:           o.Timeout,
 		ReadTimeout:           longTimeouts * o.Timeout, // a call's context has its own
 		WriteTimeout:          longTimeouts * o.Timeout,
+		PoolTimeout:           o.Timeout,
 		ContextTimeoutEnabled: true,
 
 		PoolSize:         o.Connections,

@@ -171,7 +171,7 @@ func TestWaitsForOthersOnly(t *testing.T) {
 	wants(t, "Append after the hold", w.try(w.batch("y")), store.ErrBroken)
 	create(l, acme, "of a log that has expired, and that another follows", false)
 
-	w = newWriter(t, l, 3)
+	newWriter(t, l, 3)
 	must(t, c.Del(t.Context(), "wm:{acme}:log").Err())
 	create(l, acme, "of a log that was lost", true)
 	pass(time.Minute)

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
 	"syscall"
@@ -44,15 +43,12 @@ func (c *client) node(name string, dial func(ctx context.Context, network, addre
 	return n
 }
 
-// connect makes a connection.
+// connect makes a connection. Where it cannot, it is one that says why when it is used:
+// after some errors the client would try again once a second only.
 func (n *node) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	inner, err := n.dial(ctx, network, address)
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
-		return refused{err}, nil
-	}
 	if err != nil {
-		return nil, err
+		return unreachable{err}, nil
 	}
 	c := &connection{Conn: inner, node: n}
 	n.mu.Lock()
@@ -117,16 +113,14 @@ func (c *connection) Close() (err error) {
 	return err
 }
 
-// refused is a connection that could not be made. Whoever wants to use it is told why. The
-// client's pool, told so when it dials, would after some times dial only once a second, and
-// Redis is back sooner than that.
-type refused struct{ err error }
+// unreachable is a connection that could not be made.
+type unreachable struct{ err error }
 
-func (r refused) Read([]byte) (int, error)       { return 0, r.err }
-func (r refused) Write([]byte) (int, error)      { return 0, r.err }
-func (refused) Close() error                     { return nil }
-func (refused) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (refused) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-func (refused) SetDeadline(time.Time) error      { return nil }
-func (refused) SetReadDeadline(time.Time) error  { return nil }
-func (refused) SetWriteDeadline(time.Time) error { return nil }
+func (u unreachable) Read([]byte) (int, error)         { return 0, u.err }
+func (u unreachable) Write([]byte) (int, error)        { return 0, u.err }
+func (u unreachable) Close() error                     { return nil }
+func (u unreachable) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (u unreachable) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (u unreachable) SetDeadline(time.Time) error      { return nil }
+func (u unreachable) SetReadDeadline(time.Time) error  { return nil }
+func (u unreachable) SetWriteDeadline(time.Time) error { return nil }
