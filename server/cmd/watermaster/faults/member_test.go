@@ -7,16 +7,19 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
 	"github.com/watermaster-project/watermaster/server"
 	"github.com/watermaster-project/watermaster/server/config"
+	"github.com/watermaster-project/watermaster/store"
 	"github.com/watermaster-project/watermaster/store/redis"
 )
 
@@ -54,15 +57,9 @@ type member struct {
 	end     func()
 }
 
-// join starts a replica whose log is at a URL, until the test ends or it leaves.
-func join(t *testing.T, configuration, url string) *member {
-	t.Helper()
-	m, err := tryJoin(t, configuration, url)
-	must(t, err)
-	return m
-}
-
-func tryJoin(t *testing.T, configuration, url string) (*member, error) {
+// join starts a replica whose log is at a URL, until the test ends or it leaves. Something may be
+// put before the log.
+func join(t *testing.T, configuration, url string, before ...func(*redis.Log) store.Log) *member {
 	t.Helper()
 	cfg, err := config.Parse("config.yaml", []byte(configuration), time.Unix(1, 0))
 	must(t, err)
@@ -70,10 +67,12 @@ func tryJoin(t *testing.T, configuration, url string) (*member, error) {
 	logger := slog.New(slog.NewTextHandler(m.said, nil))
 	log, err := redis.Open(t.Context(), url, redis.Options{Logger: logger})
 	must(t, err)
-	m.server, err = server.New(t.Context(), server.Options{Config: cfg, Log: log, Logger: logger, SnapshotEvery: 1 << 18})
-	if err != nil {
-		return nil, errors.Join(err, log.Close())
+	var used store.Log = log
+	for _, wrap := range before {
+		used = wrap(log)
 	}
+	m.server, err = server.New(t.Context(), server.Options{Config: cfg, Log: used, Logger: logger, SnapshotEvery: 1 << 18})
+	must(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	m.address = listener.Addr().String()
@@ -93,7 +92,26 @@ func tryJoin(t *testing.T, configuration, url string) (*member, error) {
 		}
 	})
 	t.Cleanup(m.end)
-	return m, nil
+	return m
+}
+
+// counted gives a counter of the organization's, with a label of a value or without, as /metrics would.
+func (m *member) counted(name, label, value string) float64 {
+	m.t.Helper()
+	families, err := m.server.Metrics().Gather()
+	must(m.t, err)
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, c := range f.Metric {
+			if label == "" || slices.ContainsFunc(c.Label, func(l *dto.LabelPair) bool { return l.GetName() == label && l.GetValue() == value }) {
+				return c.GetCounter().GetValue()
+			}
+		}
+	}
+	m.t.Fatalf("there is no metric %s with %s %s", name, label, value)
+	return 0
 }
 
 func dial(t testing.TB, address string) *grpc.ClientConn {
