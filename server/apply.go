@@ -25,6 +25,9 @@ func (o *organization) Apply(a *replica.Applying) {
 		}
 		return
 	}
+	if o.solo.engine != nil {
+		defer o.soloFollow(cmd)
+	}
 	acquire, _ := cmd.(*limiter.Acquire)
 	for i := range events {
 		ev := &events[i]

@@ -22,9 +22,19 @@ const (
 	// is exceeded while the log is away for all; while it is away for some only, the others
 	// may grant the same once more.
 	AwayShare
+	// AwayPolicies is how many there are.
+	AwayPolicies
 )
 
 var awayWords = []string{"margin", "closed", "open"} // by number; AwayShare is a mapping
+
+// String is the policy's word.
+func (p AwayPolicy) String() string {
+	if int(p) < len(awayWords) {
+		return awayWords[p]
+	}
+	return "share"
+}
 
 // Away is a policy with what it needs to know.
 type Away struct {
@@ -34,8 +44,8 @@ type Away struct {
 
 // String is how it is written.
 func (a Away) String() string {
-	if int(a.Policy) < len(awayWords) {
-		return awayWords[a.Policy]
+	if a.Policy != AwayShare {
+		return a.Policy.String()
 	}
 	return "share " + fraction(int64(a.Share)*100, 6) + "%"
 }
