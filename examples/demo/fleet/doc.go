@@ -2,9 +2,9 @@
 // several replicas of a watermaster before its call, makes the call to a strict stand-in
 // for the provider, and gives the lease back.
 //
-// A worker does what a careful client does. It asks the replica that it asked last while
-// that says that it serves, and the next one else; after an error it asks another under
-// the same request id; it sends nothing once start_within has passed; and it goes on
+// A worker does what a careful client does. It asks a replica of its own while that says
+// that it serves, and the next one else; after an error it asks another under the same
+// request id; it sends nothing once start_within has passed; and it goes on
 // telling of a call that has ended until somebody has taken note of it.
 //
 // The stand-in knows nothing of leases and judges by arrival alone. Whether a call leaves

@@ -18,7 +18,8 @@ import (
 // A worker makes one call after the other.
 type worker struct {
 	*Fleet
-	home   int // the replica that it asked last
+	home   int // the replica that it asks first
+	at     int // the one that it asks now
 	class  string
 	random *rand.Rand
 }
@@ -49,6 +50,7 @@ func (w *worker) call(ctx context.Context, id string, c Call) {
 		req.MaxWait = durationpb.New(o.MaxWait)
 	}
 	w.ledger.note(func(t *Tally) { t.Asked++; t.Waiting++ })
+	w.at = w.home
 	g, sent := w.acquire(ctx, req)
 	w.ledger.note(func(t *Tally) { t.Waiting-- })
 	if g == nil {
@@ -126,16 +128,16 @@ func (w *worker) release(req *pb.ReleaseRequest) {
 	}
 }
 
-// replica gives the one that was asked last, or another if that says that it does not serve and
-// another does not.
+// replica gives the one to ask: the same as before, or the next one that does not say that it
+// does not serve.
 func (w *worker) replica() *replica {
 	for range w.replicas {
-		if !w.replicas[w.home].away.Load() {
+		if !w.replicas[w.at].away.Load() {
 			break
 		}
-		w.home = (w.home + 1) % len(w.replicas)
+		w.at = (w.at + 1) % len(w.replicas)
 	}
-	return w.replicas[w.home]
+	return w.replicas[w.at]
 }
 
 // again notes an error, so many in a row, and turns to the next replica; false: asking again does not help.
@@ -147,7 +149,7 @@ func (w *worker) again(call string, err error, failed int) bool {
 		return false
 	}
 	w.ledger.note(func(t *Tally) { t.Errors[kind(call, err)]++ })
-	w.home = (w.home + 1) % len(w.replicas)
+	w.at = (w.at + 1) % len(w.replicas)
 	// At once to the next replica, then more and more slowly.
 	time.Sleep(time.Duration(5+w.random.IntN(10)) * time.Millisecond << min(failed-1, 5))
 	return true

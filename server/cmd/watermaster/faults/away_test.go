@@ -15,6 +15,9 @@ import (
 	"github.com/watermaster-project/watermaster/store/redis/redistest"
 )
 
+// window is budget's, with what a call may take to leave: as long as its grants count.
+const window = 2250 * time.Millisecond
+
 // timeout is what a command to Redis has.
 const timeout = 100 * time.Millisecond
 
@@ -89,7 +92,7 @@ func TestAway(t *testing.T) {
 			l := drive(t, a.address, b.address)
 			l.granted(0, 5*time.Second)
 			time.Sleep(2500 * time.Millisecond) // the first window is over
-			before := l.rate(l.now()-time.Second, l.now())
+			before := l.rate(l.now()-window, l.now())
 			row.begin(s, way)
 			began := l.now()
 			time.Sleep(200 * time.Millisecond)
@@ -102,8 +105,8 @@ func TestAway(t *testing.T) {
 			row.end(s, way)
 			healed := l.now()
 			back := l.granted(healed, 10*time.Second)
-			time.Sleep(2 * time.Second)
-			after := l.rate(healed+time.Second, l.now())
+			time.Sleep(window)
+			after := l.rate(healed, l.now())
 			p99 := percentile(p.took, 0.99)
 			t.Logf("%d answers while away, p50 %v, p99 %v; %.0f grants a second before, %.0f while away, %.0f after, the first %v after; goroutines %d, %d, files %d, %d",
 				len(p.took), percentile(p.took, 0.5), p99, before, l.rate(began+200*time.Millisecond, healed), after, back,

@@ -15,7 +15,7 @@ import (
 var quotas = []provider.Limit{
 	{Metric: provider.Requests, Quota: 300, Window: 2 * time.Second, Shape: provider.Sliding},
 	{Metric: provider.Tokens, Quota: 100_000, Window: 2 * time.Second, Shape: provider.Sliding},
-	{Metric: provider.Concurrency, Quota: 40, Shape: provider.Stock},
+	{Metric: provider.Concurrency, Quota: 120, Shape: provider.Stock},
 }
 
 const (
@@ -103,8 +103,8 @@ func (l *load) end() fleet.Tally {
 	for _, n := range seen.Limits {
 		worst = max(worst, n.Worst.Float())
 	}
-	l.t.Logf("%d granted, %d sent, %d late, worst window %.3f of the quota, use %.2f, %d errors %v", c.Granted, c.Sent, c.Late,
-		worst, l.upstream.Use(0, l.upstream.Since())[0], fleet.All(c.Errors), c.Errors)
+	l.t.Logf("%d granted, %d sent, %d late, worst window %.3f of the quota, use %.2f, refused %v, %d errors %v", c.Granted, c.Sent, c.Late,
+		worst, l.upstream.Use(0, l.upstream.Since())[0], c.Refused, fleet.All(c.Errors), c.Errors)
 	if len(refused) > 0 {
 		l.t.Errorf("the provider refused %d calls: at %v %+v …", len(refused), refused[0].At, refused[0].Verdict)
 	}

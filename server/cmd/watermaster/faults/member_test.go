@@ -28,6 +28,7 @@ import (
 // Of narrow one call may run at a time.
 const budget = `
 cold_start: trust               # the stand-in is new
+max_replicas: 3
 priority_classes: {interactive: {weight: 16, max_wait: 1m, reserve: 5%}, standard: {weight: 4, max_wait: 1m}, batch: {weight: 1, max_wait: 1h}}
 organizations:
   acme:
@@ -35,7 +36,7 @@ organizations:
       a:
         start_within: 150ms
         transit: 100ms
-        pools: {p: {models: [m], limits: {requests: 300/2s, tokens: 100k/2s, concurrency: 40}}}
+        pools: {p: {models: [m], limits: {requests: 300/2s, tokens: 100k/2s, concurrency: 120}}}
       b:
         margin: 0%
         start_within: 30s
