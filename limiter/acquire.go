@@ -278,7 +278,7 @@ func (e *Engine) depart(t *ticket) {
 // cancel tells that a caller has left.
 func (e *Engine) cancel(c *Cancel) {
 	t := e.keys[c.Key]
-	if t == nil || t.lease != c.Lease {
+	if t == nil || t.lease != c.Lease || e.sender != 0 && e.sender != c.Lease.Incarnation {
 		return
 	}
 	switch {

@@ -249,9 +249,9 @@ const (
 )
 
 // Cancel tells that the caller of an Acquire has left. It is obeyed only if Lease
-// is the one that the latest Acquire under the key proposed, and, for a grant, if no
-// other process ever asked under the same key and it was told once: another may have
-// answered it.
+// is the one that the latest Acquire under the key proposed, by the process that cancels,
+// and, for a grant, if no other process ever asked under the same key and it was told once:
+// another may have answered it.
 type Cancel struct {
 	Key       Key
 	Lease     LeaseID

@@ -415,7 +415,7 @@ func (m *model) left(t *mTicket) {
 func (m *model) cancel(c *Cancel) {
 	t := m.byKey(c.Key)
 	switch {
-	case t == nil || t.lease != c.Lease:
+	case t == nil || t.lease != c.Lease || m.sender != 0 && m.sender != c.Lease.Incarnation:
 	case t.state == ticketWaiting && c.Departure == Gone:
 		m.dismiss(t)
 	case t.state == ticketWaiting && !t.away:

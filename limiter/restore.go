@@ -46,9 +46,11 @@ func (e *Engine) amend(t *ticket, s *LeaseState) {
 	case s.Left <= 0 || until <= t.until:
 	case t.state == ticketOpen:
 		t.until = until
+		e.lastEnd = max(e.lastEnd, until)
 		e.timers.set(t, until)
 	case until > e.now:
 		t.until = until
+		e.lastEnd = max(e.lastEnd, until)
 		e.reopen(t)
 	}
 }
@@ -118,6 +120,7 @@ func (e *Engine) restoreLease(s *LeaseState) {
 		e.timers.set(t, max(ended.Add(unsettledKept), e.now.Add(settledKept)))
 	default:
 		t.state, t.until = ticketOpen, e.now.Add(min(s.Left, time.Duration(maxSpan)))
+		e.lastEnd = max(e.lastEnd, t.until)
 		e.timers.set(t, t.until)
 		e.open++
 	}

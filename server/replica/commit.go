@@ -209,6 +209,7 @@ func (r *Replica) seal(b *Batch) {
 		b.write(nil)
 		return
 	}
+	r.hold = r.engine.Hold()
 	b.Hold = r.hold
 	b.write(&stand{uint32(r.loaded), r.engine.Entries(), r.engine.Digest()})
 }
@@ -311,8 +312,8 @@ func (r *Replica) follow(b *Batch) {
 	if next := r.upgrade(); next != 0 {
 		b.Add(&limiter.Upgrade{Behaviour: next})
 	}
-	if r.joined {
-		r.joined = false
+	if r.joined || r.nudger != nil && r.engine.Hold() > r.hold+beatEvery && r.number > 0 {
+		r.joined = false // or another's lease needs the log for longer than was said
 		if b.Len() == 0 {
 			b.Add(&limiter.Tick{})
 		}

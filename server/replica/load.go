@@ -102,7 +102,7 @@ func (r *Replica) wentOn(without *limiter.Engine) bool {
 func (r *Replica) present() *limiter.Engine {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.engine == nil || r.lost || r.nudger != nil && r.Now() > r.engine.Now().Add(r.hold) {
+	if r.engine == nil || r.lost || r.nudger != nil && r.Now() > r.engine.Now().Add(r.engine.Hold()) {
 		return nil
 	}
 	return r.engine
@@ -182,7 +182,6 @@ func (r *Replica) replay(s store.Snapshot, entries []store.Entry) error {
 	r.setLost(false)
 	r.position, r.applied, r.worked = s.Position, s.Time, s.Time
 	r.tail, r.size = 0, len(s.State)
-	r.hold = e.Hold()
 	r.stands = [stands]stand{}
 	r.note(uint32(s.History))
 	r.joined, r.calling = false, false
