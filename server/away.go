@@ -187,7 +187,7 @@ func (o *organization) owed() (b *replica.Batch, cancels []limiter.Cancel) {
 	for i := range cancels {
 		b.Add(&cancels[i])
 	}
-	lost := o.solo.engine.Lost(o.engine(), nil)
+	lost := o.soloLost(o.engine(), nil)
 	for rest := lost; len(rest) > 0; {
 		n := min(len(rest), restoreAtOnce)
 		b.Add(&limiter.Restore{Leases: rest[:n]})
@@ -234,7 +234,26 @@ func (o *organization) isAway() (since time.Time, away bool) {
 // partUntil says until when this process has a part of what may be granted without the log;
 // 0: it has none. The caller holds the replica's lock.
 func (o *organization) partUntil() limiter.Time {
-	return limiter.Never
+	seat, until, ok := o.engine().Seat(o.incarnation)
+	if !ok || seat >= o.edition.Load().settings.MaxReplicas {
+		return 0
+	}
+	return until
+}
+
+// leaveSeat gives the process's part to whoever comes after it. Without it, that is kept for a
+// day, for all that the others know.
+func (o *organization) leaveSeat() {
+	if !o.opened.Load() || !o.replica.Shared() {
+		return
+	}
+	o.replica.Lock()
+	e := o.solo.engine
+	cmd := &limiter.Leave{Incarnation: o.incarnation, Spent: e != nil && !e.Idle(o.now())}
+	o.replica.Unlock()
+	c := o.calls.get()
+	defer c.free()
+	o.propose(cmd, c)
 }
 
 // byArrival orders the places of those who wait.

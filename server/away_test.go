@@ -48,13 +48,18 @@ type awayWorld struct {
 // newAwayWorld starts one, which reaches the server by a proxy of its own.
 func newAwayWorld(t *testing.T, s *redistest.Server, policy string) *awayWorld {
 	t.Helper()
+	return newAwayWorldOf(t, s, apart, policy)
+}
+
+func newAwayWorldOf(t *testing.T, s *redistest.Server, yaml, policy string) *awayWorld {
+	t.Helper()
 	proxy := redistest.StartProxy(t, s.Address())
 	log, err := redis.Open(t.Context(), proxy.URL(), redis.Options{Timeout: storeTimeout})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := newWorldOf(t, Options{
-		Config: parse(t, strings.ReplaceAll(apart, "WHEN", policy)), Log: log, SnapshotEvery: 256 << 10, StoreTimeout: storeTimeout,
+		Config: parse(t, strings.ReplaceAll(yaml, "WHEN", policy)), Log: log, SnapshotEvery: 256 << 10, StoreTimeout: storeTimeout,
 	})
 	t.Cleanup(func() {
 		w.close()
@@ -328,5 +333,34 @@ func TestAwayLoad(t *testing.T) {
 	}
 	if held := w.held(); held > 85 {
 		t.Errorf("the log holds %d, want at most 80 and a part of 5", held)
+	}
+}
+
+// TestAwaySeats: as many processes have a part as max_replicas says; one that ends leaves its own
+// to the next, and one that is killed does not.
+func TestAwaySeats(t *testing.T) {
+	s := redistest.Start(t)
+	start := func() *awayWorld {
+		return newAwayWorldOf(t, s, strings.ReplaceAll(apart, "max_replicas: 4", "max_replicas: 2"), "margin")
+	}
+	grants := func(w *awayWorld) int {
+		w.proxy.Point("127.0.0.1:1")
+		n := len(w.spent(fmt.Sprintf("%p", w)))
+		w.proxy.Point(s.Address())
+		w.until("back", func() bool { return !w.isAway() })
+		return n
+	}
+	a, b, c := start(), start(), start()
+	if got := []int{grants(b), grants(c)}; got[0] != 10 || got[1] != 0 {
+		t.Errorf("the second and the third of two have granted %v, want 10 and nothing", got)
+	}
+	a.server.Close()
+	d := start()
+	if got := grants(d); got != 10 {
+		t.Errorf("who came after one that ended has granted %d, want 10", got)
+	}
+	b.server.Close() // it has granted alone, and that still counts
+	if got := grants(start()); got != 0 {
+		t.Errorf("who came after one whose grants still count has granted %d, want none", got)
 	}
 }

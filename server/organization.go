@@ -140,8 +140,9 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	}
 	o.replica = replica.New(replica.Options{
 		Log: o.log, Organization: o.name, Incarnation: o.incarnation, Machine: o, Logger: o.logger,
-		Meter: func() replica.Meter { return o.edition.Load().counts.Replica },
-		From:  former, SnapshotEvery: snapshotEvery, Tries: tries,
+		Beside: o.soloLost,
+		Meter:  func() replica.Meter { return o.edition.Load().counts.Replica },
+		From:   former, SnapshotEvery: snapshotEvery, Tries: tries,
 	})
 	if o.replica.Shared() {
 		o.breaker = alone.NewBreaker(o.timeout, nil)
@@ -309,6 +310,7 @@ func (o *organization) close() {
 	if o.replica == nil { // it was not opened
 		return
 	}
+	o.leaveSeat()
 	o.mu.Lock()
 	o.ended = true
 	o.mu.Unlock()

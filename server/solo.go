@@ -89,6 +89,15 @@ func (o *organization) soloRing() {
 	o.solo.arm(o)
 }
 
+// soloLost gives what was granted alone and the log does not know. The caller holds the replica's
+// lock.
+func (o *organization) soloLost(log *limiter.Engine, to []limiter.LeaseState) []limiter.LeaseState {
+	if o.solo.engine == nil {
+		return to
+	}
+	return o.solo.engine.Lost(log, to)
+}
+
 // soloApply applies a command without the log, tells whoever is granted by it, and gives what
 // has happened. The caller holds the replica's lock.
 func (o *organization) soloApply(cmd limiter.Command) []limiter.Event {

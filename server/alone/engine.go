@@ -1,8 +1,6 @@
 package alone
 
 import (
-	"time"
-
 	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/server/config"
 )
@@ -176,6 +174,3 @@ func (e *Engine) Idle(now limiter.Time) bool {
 	}
 	return true
 }
-
-// SeatTime is for how long after a process was last heard in the log its part is its own.
-const SeatTime = 24 * time.Hour

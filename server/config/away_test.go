@@ -34,6 +34,7 @@ func TestAway(t *testing.T) {
 		{inAccount("when_away: {share: 0%}"), "f:4:30: share must be from 0.0001% to 100%, not 0%"},
 		{inAccount("when_away: {share: 80}"), `f:4:30: share: "80" is more than the whole (did you mean "80%"?)`},
 		{inOrganization("max_replicas: 0"), "f:4:19: max_replicas must be from 1 to 64, not 0"},
+		{inOrganization("after_loss: exakt"), `f:4:17: after_loss must be one of quick, exact, not "exakt" (did you mean "exact"?)`},
 		{atTop("max_replicas: 65"), "f:2:15: max_replicas must be from 1 to 64, not 65"},
 	} {
 		_, err := Parse("f", []byte(row.file), written)
@@ -53,6 +54,18 @@ func TestMaxReplicas(t *testing.T) {
 	} {
 		if got := mustParse(t, row.file).Organizations[0].MaxReplicas; got != row.want {
 			t.Errorf("%s: got %d, want %d", row.file, got, row.want)
+		}
+	}
+}
+
+func TestAfterLoss(t *testing.T) {
+	for _, row := range []struct {
+		line string
+		want limiter.LossPolicy
+	}{{"", limiter.QuickRollCall}, {"after_loss: quick", limiter.QuickRollCall}, {"after_loss: exact", limiter.ExactRollCall}} {
+		c := mustParse(t, inOrganization(row.line))
+		if got := c.Configure(&c.Organizations[0]).AfterLoss; got != row.want {
+			t.Errorf("%s: got %v, want %v", row.line, got, row.want)
 		}
 	}
 }

@@ -78,6 +78,11 @@
 // kept free, are divided as those of the account that gives the most, and a part of them is
 // one at least. Of what one process serves alone none of this matters.
 //
+// after_loss of an organization says for whom to wait when that log has lost entries, before
+// anything is granted: quick (the default), for the processes that were heard in the last
+// seconds, 5 s at most; exact, for all that were heard within the longest window, up to that
+// long.
+//
 // # Retries
 //
 // retry_budget of an organization, 20% by default, is how many retries (attempt above 0) each

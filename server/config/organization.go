@@ -100,7 +100,7 @@ func (r *organizationReader) read(e entry, common map[string]limiter.Metric, for
 	o := Organization{Name: e.key.text}
 	what := "the organization " + o.Name
 	f := r.fields(e.value, what, "was", "limits", "units", "accounts", "projects",
-		"max_projects", "max_waiting", "max_replicas", "routes", "cold_start", "retry_budget")
+		"max_projects", "max_waiting", "max_replicas", "after_loss", "routes", "cold_start", "retry_budget")
 	o.Was = former.add(f, o.Name, checkName)
 	r.units = r.readUnits(f, common)
 	for name := range r.units { // sorted next
@@ -120,6 +120,9 @@ func (r *organizationReader) read(e entry, common map[string]limiter.Metric, for
 	o.MaxWaiting = int(f.whole("max_waiting", 10_000, 1, maxPeople))
 	o.MaxReplicas = int(f.whole("max_replicas", r.replicas, 1, mostReplicas))
 	o.ColdStart = f.coldStart(r.cold)
+	if f.choice("after_loss", "quick", "exact") == "exact" {
+		o.AfterLoss = limiter.ExactRollCall
+	}
 	o.RetryBudget = int(f.share("retry_budget", 3, defaultRetryBudget, 0, 1000))
 	o.Routes = r.readRoutes(f, o.Accounts)
 	r.checkPrices()

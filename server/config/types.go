@@ -70,9 +70,12 @@ type Organization struct {
 	// MaxReplicas is into how many parts is divided what is granted while the shared log
 	// cannot be reached: so many replicas have one. 1 … 64; default 8, or that of the file.
 	MaxReplicas int
-	ColdStart   limiter.ColdStart // default: that of the file
-	Routes      []Route           // by name, ascending
-	Units       []string          // names of the units that it may count, ascending
+	// AfterLoss is for whom to wait after the shared log has lost something: default those that
+	// were heard just now.
+	AfterLoss limiter.LossPolicy
+	ColdStart limiter.ColdStart // default: that of the file
+	Routes    []Route           // by name, ascending
+	Units     []string          // names of the units that it may count, ascending
 }
 
 // Account is a credential, deployment or region at a provider.
