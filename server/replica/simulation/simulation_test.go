@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ func TestSeeds(t *testing.T) {
 		report(t, &r)
 		return
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // worlds are small, and soon gone
 	rows := make([]row, len(names))
 	var next, failures atomic.Int64
 	var lock sync.Mutex
@@ -52,7 +54,7 @@ func TestSeeds(t *testing.T) {
 					return
 				}
 				m := i % len(names)
-				r := Run(names[m], *fromFlag+uint64(i/len(names)), Options{})
+				r := runOne(names[m], *fromFlag+uint64(i/len(names)))
 				lock.Lock()
 				rows[m].add(&r)
 				if report(t, &r) {
@@ -70,6 +72,19 @@ func TestSeeds(t *testing.T) {
 	if *tableFlag || testing.Verbose() {
 		table(os.Stdout, names, rows)
 	}
+}
+
+// runOne runs a world, and says which it was where it panics.
+func runOne(name string, seed uint64) Result {
+	done := false
+	defer func() {
+		if !done {
+			fmt.Printf("panic in -mix %s -from %d -seeds 1\n", name, seed)
+		}
+	}()
+	r := Run(name, seed, Options{})
+	done = true
+	return r
 }
 
 // report says what must not be, and how to see it again.
