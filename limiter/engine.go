@@ -30,6 +30,8 @@ type Engine struct {
 	oldest      *project // list of all projects, the least recently used first
 	newest      *project
 	longestHold int64
+	rulesHold   time.Duration // the longest that a charge counts in any limit
+	lastEnd     Time          // no lease that is open ends later
 
 	entries     uint64 // that have begun
 	sender      uint64 // of the entry that began last

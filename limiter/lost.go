@@ -147,11 +147,22 @@ func (e *Engine) Waits(key Key) (LeaseID, bool) {
 	return t.lease, true
 }
 
-// Hold is how long anything of the state may go on mattering though nothing more comes: the
-// longest hold of a limit or TTL of a lease, and then the time for which what has ended is
-// remembered.
+// Hold is how long anything of the state may go on mattering though nothing more comes: as
+// long as a charge counts in any limit, and until the last open lease ends. What is remembered
+// only for those who are late does not count. It costs nothing to ask.
 func (e *Engine) Hold() time.Duration {
-	var longest time.Duration
+	switch {
+	case e.config == nil:
+		return unsettledKept
+	case e.open == 0:
+		return e.rulesHold
+	}
+	return min(max(e.rulesHold, e.lastEnd.Sub(e.now)), time.Duration(maxSpan))
+}
+
+// holdOfRules is the longest time that a charge counts in any limit of the configuration.
+func (e *Engine) holdOfRules() time.Duration {
+	longest := leastHold
 	look := func(r *rule) {
 		hold := r.hold
 		if r.Shape == Calendar {
@@ -169,18 +180,12 @@ func (e *Engine) Hold() time.Duration {
 			look(r)
 		}
 	}
-	return min(max(longest, e.longestTTL()), time.Duration(maxSpan)) + unsettledKept
+	return min(longest, time.Duration(maxSpan))
 }
+
+// leastHold is for those who have no windows: it bounds how soon a log may be forgotten.
+const leastHold = time.Second
 
 // longestPeriod is the length of a calendar's periods at most, with an hour for the clocks
 // that are set back.
 var longestPeriod = [...]time.Duration{Day: 25 * time.Hour, Week: 169 * time.Hour, Month: (31*24 + 1) * time.Hour}
-
-func (e *Engine) longestTTL() (longest time.Duration) {
-	for _, tm := range e.timers.timers {
-		if tm.ticket.state == ticketOpen || tm.ticket.state == ticketWaiting {
-			longest = max(longest, tm.ticket.ttl)
-		}
-	}
-	return longest
-}

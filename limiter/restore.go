@@ -49,9 +49,11 @@ func (e *Engine) amend(t *ticket, s *LeaseState) {
 		return
 	case t.state == ticketOpen:
 		t.until = until
+		e.lastEnd = max(e.lastEnd, until)
 		e.timers.set(t, until)
 	case until > e.now:
 		t.until = until
+		e.lastEnd = max(e.lastEnd, until)
 		e.reopen(t)
 	default:
 		return
@@ -149,6 +151,7 @@ func (e *Engine) restoreLease(s *LeaseState) {
 		e.timers.set(t, max(ended.Add(unsettledKept), e.now.Add(settledKept)))
 	default:
 		t.state, t.until = ticketOpen, e.now.Add(min(s.Left, time.Duration(maxSpan)))
+		e.lastEnd = max(e.lastEnd, t.until)
 		e.timers.set(t, t.until)
 		e.open++
 	}

@@ -432,6 +432,7 @@ func (r *reader) ticket(e *Engine, limits []*limit) {
 		e.leases[t.lease] = t
 		if t.state == ticketOpen {
 			e.open++
+			e.lastEnd = max(e.lastEnd, t.until)
 		}
 	}
 	e.timers.set(t, timer)

@@ -89,7 +89,15 @@ func (o *organization) read() {
 // shown is not only what concerned this process. It waits for it, but not for a log that is
 // away.
 func (o *organization) refresh() {
-	if !o.replica.Shared() || o.replica.Age() < freshFor {
+	if o.replica.Age() >= freshFor {
+		o.catchUp()
+	}
+}
+
+// catchUp reads what others have appended until now. It waits for it, but not for a log that
+// is away.
+func (o *organization) catchUp() {
+	if !o.replica.Shared() {
 		return
 	}
 	done := make(chan struct{})

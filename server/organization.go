@@ -77,6 +77,7 @@ type organization struct {
 	onLost func(n int) // the state is lost, 1, or known again, -1
 
 	trends trends
+	sizes  sizes // of the log
 
 	lateStarts map[limiter.LeaseID]bool // of leases that are counted already and not settled: see count.go
 }
@@ -123,7 +124,7 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	}
 	o.replica = replica.New(replica.Options{
 		Log: o.log, Organization: o.name, Incarnation: o.incarnation, Machine: o, Logger: o.logger,
-		Meter: func() replica.Meter { return o.edition.Load().counts.Log },
+		Meter: func() replica.Meter { return o.edition.Load().counts.Replica },
 		From:  former, SnapshotEvery: snapshotEvery, Tries: tries,
 	})
 	if err := o.replica.Open(ctx); err != nil {

@@ -108,9 +108,6 @@ func (r *Replica) applyAll(e *store.Entry, own *Batch, commands []byte) {
 		if works(cmd) {
 			r.worked = e.Time
 		}
-		if _, ok := cmd.(*limiter.Configure); ok && !r.lost {
-			r.hold = r.engine.Hold()
-		}
 		commands = next
 	}
 }

@@ -40,8 +40,14 @@ return marker
 // createdHold is how long a log stays that nobody appends to.
 const createdHold = 10 * time.Minute
 
+// settling is for how long Redis must have lost nothing until all who are there have
+// subscribed again to what they follow.
+const settling = 3 * time.Second
+
 // Create implements store.Log. Whoever has been less far in the log that was lost gives
-// others Options.Yield to go first, and who knows nothing of it always does.
+// others Options.Yield to go first, and so does who knows nothing of it; but not where the
+// log has expired of itself, or nobody else follows the organization (which a cluster does
+// not tell).
 func (l *Log) Create(ctx context.Context, organization string, from store.Snapshot) (err error) {
 	for range newServers {
 		if err = l.create(ctx, organization, from); !errors.Is(err, ErrOtherServer) {
@@ -62,11 +68,15 @@ func (l *Log) create(ctx context.Context, organization string, from store.Snapsh
 	if err != nil {
 		return err
 	}
+	_, age := l.markers.known(s.keys.marker, now)
 	s.mu.Lock()
 	lost := now < s.kept
+	expired := !lost && s.loaded && age >= time.Duration(now-s.readAt)
 	s.mu.Unlock()
-	if err := l.yield(ctx, s, from.Position); err != nil {
-		return err
+	if !expired { // else Redis has lost nothing since, and nobody knows of anything that matters
+		if err := l.yield(ctx, s, from.Position, !lost && age >= settling); err != nil {
+			return err
+		}
 	}
 
 	wall, now := l.clock()
@@ -95,7 +105,7 @@ func (l *Log) create(ctx context.Context, organization string, from store.Snapsh
 	}
 	l.markers.see(s.keys.marker, marker, answered, now)
 	s.mu.Lock()
-	s.kept = 0
+	s.kept, s.loaded = 0, false
 	s.mu.Unlock()
 	l.announce(s, createdMessage)
 	if lost {

@@ -97,7 +97,7 @@ func TestContest(t *testing.T) {
 	c.take(&message{kind: missingMessage, at: at(9)})
 	c.take(&message{kind: createdMessage})
 	c.take(&message{kind: missingMessage, at: at(5)})
-	created := c.enter()
+	created, _ := c.enter()
 	if !c.beaten(at(4)) || c.beaten(at(5)) {
 		t.Error("in the second contest 5 is the furthest")
 	}

@@ -53,7 +53,7 @@ func advice(err error) string {
 	case goredis.IsAuthError(err):
 		return "check user and password"
 	case goredis.IsPermissionError(err):
-		return "the user may not do this: it needs +@read +@write +@scripting +@transaction +@pubsub +info +client, ~wm:* and &wm:*"
+		return "the user may not do this: ACL SETUSER NAME " + MinimalACL
 	case goredis.IsOOMError(err):
 		return "the server's memory is full: raise maxmemory; maxmemory-policy has to be noeviction"
 	case goredis.IsNoReplicasError(err):

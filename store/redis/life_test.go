@@ -10,6 +10,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/watermaster-project/watermaster/store"
+	"github.com/watermaster-project/watermaster/store/redis"
 	"github.com/watermaster-project/watermaster/store/redis/redistest"
 )
 
@@ -43,14 +44,16 @@ func TestKeysExpire(t *testing.T) {
 	must(t, l.Install(t.Context(), acme, store.Snapshot{Position: w.at, State: []byte("state")}))
 	ttls(2*time.Hour, 2*time.Hour+3*time.Second)
 
-	// One who thinks that less is enough does not take from it what another has said.
+	// The last entry says: when what needed the log for longer has ended, it goes sooner. Who
+	// had said more says so again with the next batch.
 	b := newWriter(t, open(t, s.URL(), options(t, clock)), 2)
-	b.hold = time.Second
-	for range 5 {
-		clock.pass(2 * time.Second)
-		b.append("x")
-	}
-	ttls(time.Hour, 2*time.Hour+3*time.Second)
+	b.hold = time.Minute
+	clock.pass(2 * time.Second)
+	b.append("x")
+	ttls(time.Minute, time.Minute+3*time.Second)
+	w.append("x") // reads that, within the second
+	w.append("x")
+	ttls(2*time.Hour, 2*time.Hour+3*time.Second)
 
 	w.hold = 0
 	w.append("never")
@@ -129,6 +132,53 @@ func TestIdleOrLost(t *testing.T) {
 	if got, _, err := peer.Load(t.Context(), "third"); err != nil || (got.Kept-2*time.Hour).Abs() > 2*time.Minute {
 		t.Errorf("got Kept %v, %v; want 2h", got.Kept, err)
 	}
+}
+
+// Nobody is waited for where nobody can know more: the log expired of itself, or nobody else
+// follows the organization. Otherwise those who may know more go first.
+func TestWaitsForOthersOnly(t *testing.T) {
+	s, redisClock := redistest.StartWithClock(t)
+	c := admin(t, s.Address())
+	clock := newClock()
+	o := options(t, clock)
+	o.Yield = 1500 * time.Millisecond
+	pass := func(d time.Duration) {
+		clock.pass(d)
+		redisClock.Set(time.Duration(clock.monotonic.Load()))
+	}
+	l, other := open(t, s.URL(), o), open(t, s.URL(), o)
+	create := func(l *redis.Log, organization, what string, waits bool) {
+		t.Helper()
+		start := time.Now()
+		must(t, l.Create(t.Context(), organization, store.Snapshot{}))
+		if took := time.Since(start); waits != (took >= o.Yield) || !waits && took > o.Yield/2 {
+			t.Errorf("%s: it took %v; want that it waits %v for others: %v", what, took, o.Yield, waits)
+		}
+	}
+	create(l, acme, "on a server that nobody knows", true)
+	pass(time.Minute)
+	create(l, "new", "of an organization that nobody follows", false)
+
+	_, _, err := other.Load(t.Context(), "followed") // by one who knows nothing of it, which nobody can see
+	wants(t, "Load", err, store.ErrNotFound)
+	for end := time.Now().Add(5 * time.Second); len(c.PubSubChannels(t.Context(), "wm:{followed}:*").Val()) == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	create(l, "followed", "of an organization that another follows", true)
+
+	w := newWriter(t, l, 1)
+	newWriter(t, other, 2)
+	w.append("x")
+	pass(3 * time.Hour)
+	wants(t, "Append after the hold", w.try(w.batch("y")), store.ErrBroken)
+	create(l, acme, "of a log that has expired, and that another follows", false)
+
+	newWriter(t, l, 3)
+	must(t, c.Del(t.Context(), "wm:{acme}:log").Err())
+	create(l, acme, "of a log that was lost", true)
+	pass(time.Minute)
+	must(t, c.Del(t.Context(), "wm:marker").Err())
+	create(l, "newer", "on a server that was wiped", true)
 }
 
 func newWriterKept(t *testing.T, l store.Log, incarnation uint64) time.Duration {

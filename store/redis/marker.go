@@ -28,10 +28,14 @@ func (m *markers) see(key, value string, server string, now int64) {
 	}
 }
 
-// known gives the marker that was seen last, and since when it has been the same.
+// known gives the marker that was seen last, and for how long it has been the same; without
+// one 0.
 func (m *markers) known(key string, now int64) (value string, kept time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v := m.seen[key]
+	if v.value == "" {
+		return "", 0
+	}
 	return v.value, time.Duration(now - v.since)
 }

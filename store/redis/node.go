@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -42,11 +43,12 @@ func (c *client) node(name string, dial func(ctx context.Context, network, addre
 	return n
 }
 
-// connect makes a connection.
+// connect makes a connection. Where it cannot, it is one that says why when it is used:
+// after some errors the client would try again once a second only.
 func (n *node) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	inner, err := n.dial(ctx, network, address)
 	if err != nil {
-		return nil, err
+		return unreachable{err}, nil
 	}
 	c := &connection{Conn: inner, node: n}
 	n.mu.Lock()
@@ -110,3 +112,15 @@ func (c *connection) Close() (err error) {
 	})
 	return err
 }
+
+// unreachable is a connection that could not be made.
+type unreachable struct{ err error }
+
+func (u unreachable) Read([]byte) (int, error)         { return 0, u.err }
+func (u unreachable) Write([]byte) (int, error)        { return 0, u.err }
+func (u unreachable) Close() error                     { return nil }
+func (u unreachable) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (u unreachable) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (u unreachable) SetDeadline(time.Time) error      { return nil }
+func (u unreachable) SetReadDeadline(time.Time) error  { return nil }
+func (u unreachable) SetWriteDeadline(time.Time) error { return nil }

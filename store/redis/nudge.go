@@ -121,8 +121,13 @@ func (n *nudges) listened(channel, text string, subscribed bool) {
 		}
 		return
 	}
-	if m, ok := parseMessage(text); ok && m.sender != n.self {
+	m, ok := parseMessage(text)
+	switch {
+	case !ok:
+	case m.sender != n.self:
 		n.take(s, &m)
+	case m.kind == missingMessage:
+		s.contest.echoed()
 	}
 }
 

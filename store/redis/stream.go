@@ -35,6 +35,8 @@ type stream struct {
 	ttl       time.Duration // to which; 0: it was not
 	endless   bool          // the last entry says that they have none
 	kept      int64         // until then they cannot have gone of themselves
+	readAt    int64         // when what is there was read last
+	loaded    bool          // it was read since this process began the log, if it did
 	used      int64
 	shown     bool // this process has shown something, which goes with the keys
 
@@ -78,6 +80,7 @@ func (s *stream) forget() {
 // read computes the times of entries that follow a position, and goes by what they say.
 // now is of the monotonic clock, when they had been read.
 func (s *stream) read(t timeline, entries []entry, now int64, to []store.Entry) []store.Entry {
+	s.readAt, s.loaded = now, true
 	for i := range entries {
 		e := &entries[i]
 		before := t.base
@@ -108,7 +111,10 @@ func (s *stream) hold(d time.Duration, now int64) {
 	if s.endless || d > time.Duration(forever-now) {
 		s.kept = forever
 	} else {
-		s.kept = max(s.kept, now+int64(d))
+		s.kept = now + int64(d)
+		if d+grace+refreshEvery < s.ttl { // its sender may have set less than we did
+			s.ttl = 0
+		}
 	}
 }
 
@@ -134,13 +140,10 @@ func (s *stream) expiry(hold time.Duration, now int64) (commands [][]any, done f
 		all = all[:2]
 	}
 	for _, key := range all {
-		switch {
-		case ttl == forever:
+		if ttl == forever {
 			commands = append(commands, []any{"persist", key})
-		case s.endless:
+		} else {
 			commands = append(commands, []any{"pexpire", key, ttl.Milliseconds()})
-		default: // another's batch may have said more
-			commands = append(commands, []any{"pexpire", key, ttl.Milliseconds(), "gt"})
 		}
 	}
 	return commands, func() { s.refreshed, s.ttl = now, ttl }

@@ -153,7 +153,7 @@ func (s *service) bind() (err error) {
 	if s.flags.http != "" {
 		s.web, err = web.New(web.Options{
 			NewGRPC: s.server.NewGRPC, Ready: s.server.Ready, Authorize: s.server.AuthorizeHTTP, Logger: s.logger,
-			Config:  func() ([]byte, error) { return s.server.Config().Redacted() },
+			Config: func() ([]byte, error) { return s.server.Config().Redacted() }, Logs: s.server.Logs,
 			Metrics: promhttp.HandlerFor(s.server.Metrics(), promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}),
 		})
 		if err != nil {
@@ -209,6 +209,9 @@ func (s *service) run(ctx context.Context) error {
 	attrs := []any{"organizations", s.server.Organizations(), "store", s.store}
 	if s.flags.store.url != "" {
 		attrs = append(attrs, "at", s.flags.store.name())
+		if n, shared := s.server.Replicas(); shared {
+			attrs = append(attrs, "other_replicas", n)
+		}
 	}
 	attrs = append(attrs, "cold_start", s.coldStart(), "version", version())
 	for _, l := range s.lines {

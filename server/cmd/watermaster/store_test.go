@@ -39,16 +39,17 @@ func TestServeStore(t *testing.T) {
 		if !strings.Contains(r.line, `"store":"redis"`) || !strings.Contains(r.line, server.Address()) {
 			t.Errorf("%s: it said %s", row.what, r.line)
 		}
-		a, err := r.client(nil).Acquire(t.Context(), request("a", 1200))
+		client := r.client(nil)
+		if lease != "" {
+			if _, err := client.Release(t.Context(), &pb.ReleaseRequest{LeaseId: lease}); err != nil {
+				t.Errorf("%s: the lease from before the restart: %v", row.what, err)
+			}
+		}
+		a, err := client.Acquire(t.Context(), request(row.what, 1200))
 		if err != nil || a.GetGranted() == nil {
 			t.Fatalf("%s: got %v, %v, want a grant", row.what, a, err)
 		}
-		if lease == "" {
-			lease = a.GetGranted().GetLeaseId()
-		}
-		if got := a.GetGranted().GetLeaseId(); got != lease {
-			t.Errorf("%s: asked again after a restart: got lease %q, want %q", row.what, got, lease)
-		}
+		lease = a.GetGranted().GetLeaseId()
 		config, _ := r.fetch("/debug/config")
 		if err := r.end(); err != nil {
 			t.Fatal(err)
@@ -180,5 +181,46 @@ func TestServeGivesUp(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTopTellsOfReplicas: top and /debug/replicas show who serves an organization by one
+// Redis, and how large its log is; nothing of that where one process serves it alone.
+func TestTopTellsOfReplicas(t *testing.T) {
+	server := redistest.Start(t)
+	one := start(t, "--config", quickstart, "--store", server.URL())
+	two := start(t, "--config", quickstart, "--store", server.URL())
+	if !strings.Contains(two.line, `"other_replicas":1`) {
+		t.Errorf("the second said %s", two.line)
+	}
+	if a, err := two.client(nil).Acquire(t.Context(), request("a", 1200)); err != nil || a.GetGranted() == nil {
+		t.Fatalf("got %v, %v, want a grant", a, err)
+	}
+	out, err := execute(t, "top", "--plain", "--address", one.grpc)
+	if err != nil || strings.Count(out, "KNOWS RULES") != 1 || strings.Count(out, "answers here") != 1 || !strings.Contains(out, "log at ") || !strings.Contains(out, "entries of ") {
+		t.Errorf("got %v:\n%s", err, out)
+	}
+	body, status := one.fetch("/debug/replicas")
+	var logs map[string]struct {
+		Replicas []struct {
+			Incarnation string
+			Self        bool
+		}
+		Position, End, Entries string
+	}
+	if err := json.Unmarshal([]byte(body), &logs); err != nil || status != 200 {
+		t.Fatalf("%d, %v: %s", status, err, body)
+	}
+	l := logs["acme"]
+	if len(l.Replicas) != 2 || l.Replicas[0].Self == l.Replicas[1].Self || l.Replicas[0].Incarnation == l.Replicas[1].Incarnation ||
+		l.Position == "" || l.Position != l.End || l.Entries == "0" {
+		t.Errorf("got %s", body)
+	}
+	alone := start(t, "--config", quickstart)
+	if out, err := execute(t, "top", "--plain", "--address", alone.grpc); err != nil || strings.Contains(out, "RULES") {
+		t.Errorf("got %v:\n%s", err, out)
+	}
+	if body, status := alone.fetch("/debug/replicas"); status != 200 || strings.TrimSpace(body) != "{}" {
+		t.Errorf("got %d, %s", status, body)
 	}
 }

@@ -184,6 +184,8 @@ func (n *node) ring() {
 type meter struct{ process *process }
 
 func (m meter) Committed(int, metrics.Time, metrics.Time) {}
+func (m meter) Read(metrics.Time, metrics.Time)           {}
+func (m meter) Uncounted(int)                             {}
 func (m meter) Failed()                                   {}
 func (m meter) Broke(cause string) {
 	m.process.world.breaks++
