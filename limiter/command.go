@@ -301,6 +301,7 @@ type HeldCharge struct {
 // until those that may know more have come. What the sender itself restores belongs into the
 // same entry, behind the Loss.
 type Loss struct {
+	// It belongs before all else in the entry, for other commands let time pass, and grant.
 	// History names the log as it is now. A roll call begins once per history.
 	History uint64
 	// Restores: the sender restores something. Then one begins in a known history too, unless one
@@ -310,6 +311,14 @@ type Loss struct {
 
 // Upgrade puts a later version of the engine's behaviour in force.
 type Upgrade struct{ Behaviour uint32 }
+
+// Leave tells that a process has ended: it decides nothing any more, and its seat may be
+// another's.
+type Leave struct {
+	Incarnation uint64
+	// Spent: it has decided something on its own that may still count.
+	Spent bool
+}
 
 // Behaviour is the version of the engine's decisions. Replicas agree on one before it is
 // used, so that an upgrade may roll.
@@ -330,6 +339,7 @@ const (
 	kindLoss
 	kindUpgrade
 	kindRestoreCounted
+	kindLeave
 )
 
 func (*Configure) kind() commandKind { return kindConfigure }
@@ -343,3 +353,4 @@ func (*Join) kind() commandKind      { return kindJoin }
 func (*Restore) kind() commandKind   { return kindRestoreCounted }
 func (*Loss) kind() commandKind      { return kindLoss }
 func (*Upgrade) kind() commandKind   { return kindUpgrade }
+func (*Leave) kind() commandKind     { return kindLeave }

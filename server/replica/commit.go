@@ -119,6 +119,9 @@ func (r *Replica) ready(ctx context.Context) error {
 		}
 	}
 	for wait := r.quiet - r.clock(); wait > 0; wait = r.quiet - r.clock() {
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+			return errQuiet
+		}
 		r.sleep(min(wait, quietRead))
 		if err := r.attend(ctx); err != nil {
 			return err
@@ -126,6 +129,9 @@ func (r *Replica) ready(ctx context.Context) error {
 	}
 	return nil
 }
+
+// errQuiet says that nothing is decided yet after a join, for longer than the caller waits.
+var errQuiet = fmt.Errorf("join: %w: others have to be heard first", store.ErrUnavailable)
 
 // attend reads, and answers who has joined meanwhile: of two that join and are quiet for the
 // other's sake each would miss the other's join.
@@ -203,6 +209,7 @@ func (r *Replica) seal(b *Batch) {
 		b.write(nil)
 		return
 	}
+	r.hold = r.engine.Hold()
 	b.Hold = r.hold
 	b.write(&stand{uint32(r.loaded), r.engine.Entries(), r.engine.Digest()})
 }
@@ -305,8 +312,8 @@ func (r *Replica) follow(b *Batch) {
 	if next := r.upgrade(); next != 0 {
 		b.Add(&limiter.Upgrade{Behaviour: next})
 	}
-	if r.joined {
-		r.joined = false
+	if r.joined || r.nudger != nil && r.engine.Hold() > r.hold+beatEvery && r.number > 0 {
+		r.joined = false // or another's lease needs the log for longer than was said
 		if b.Len() == 0 {
 			b.Add(&limiter.Tick{})
 		}

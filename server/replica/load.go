@@ -102,7 +102,7 @@ func (r *Replica) wentOn(without *limiter.Engine) bool {
 func (r *Replica) present() *limiter.Engine {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.engine == nil || r.lost || r.nudger != nil && r.Now() > r.engine.Now().Add(r.hold) {
+	if r.engine == nil || r.lost || r.nudger != nil && r.Now() > r.engine.Now().Add(r.engine.Hold()) {
 		return nil
 	}
 	return r.engine
@@ -130,6 +130,11 @@ func (r *Replica) saying(again bool) *Batch {
 		first = append(first, &limiter.Loss{History: r.loaded, Restores: len(lost) > 0})
 		r.logger.Warn("the organization's log is not what it was: what was known here is put back",
 			"leases", len(lost), "another history", r.loaded != r.history)
+	}
+	if r.beside != nil {
+		r.mu.Lock()
+		lost = unique(r.beside(r.engine, lost))
+		r.mu.Unlock()
 	}
 	for rest := lost; len(rest) > 0; {
 		n := min(len(rest), restoreAtOnce)
@@ -182,7 +187,6 @@ func (r *Replica) replay(s store.Snapshot, entries []store.Entry) error {
 	r.setLost(false)
 	r.position, r.applied, r.worked = s.Position, s.Time, s.Time
 	r.tail, r.size = 0, len(s.State)
-	r.hold = e.Hold()
 	r.stands = [stands]stand{}
 	r.note(uint32(s.History))
 	r.joined, r.calling = false, false

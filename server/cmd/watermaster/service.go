@@ -99,6 +99,7 @@ func (s *service) begin(ctx context.Context, cfg *config.Config) error {
 	}
 	s.server, err = server.New(ctx, server.Options{
 		Config: cfg, Log: log, Logger: s.logger, SnapshotEvery: every, Peer: web.PeerOf, MaxWaiting: s.flags.maxWaiting,
+		StoreTimeout: s.flags.store.timeout,
 	})
 	if err != nil {
 		err = errors.Join(err, s.closer.Close())
