@@ -31,14 +31,15 @@ type Engine struct {
 	newest      *project
 	longestHold int64
 
-	entries     uint64 // that have begun
-	sender      uint64 // of the entry that began last
-	behaviour   uint32
-	processes   []process // by id
-	nextSilence Time      // not later than any process's next
-	call        rollCall
-	afterLoss   LossPolicy
-	coldHold    time.Duration // see ColdHold
+	entries       uint64 // that have begun
+	sender        uint64 // of the entry that began last
+	behaviour     uint32
+	processes     []process // by id
+	nextSilence   Time      // not later than any process's next
+	nextForgotten Time      // not later than any process may be forgotten
+	call          rollCall
+	afterLoss     LossPolicy
+	coldHold      time.Duration // see ColdHold
 
 	keys   map[Key]*ticket
 	leases map[LeaseID]*ticket
@@ -47,6 +48,10 @@ type Engine struct {
 
 	nextPump Time // least nextAt of all pools
 	anyDirty bool
+
+	// No decision reads these: see longestTTL.
+	longestOfTTLs time.Duration
+	ttlsAsOf      Time
 
 	// Scratch space of one command.
 	events  []Event

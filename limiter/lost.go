@@ -147,9 +147,8 @@ func (e *Engine) Waits(key Key) (LeaseID, bool) {
 	return t.lease, true
 }
 
-// Hold is how long anything of the state may go on mattering though nothing more comes: the
-// longest hold of a limit or TTL of a lease, and then the time for which what has ended is
-// remembered.
+// Hold is how long anything of the state may go on mattering though nothing more comes, > 0:
+// what runs does until its TTL ends, and is held from then on, or remembered, if that is longer.
 func (e *Engine) Hold() time.Duration {
 	var longest time.Duration
 	look := func(r *rule) {
@@ -169,18 +168,22 @@ func (e *Engine) Hold() time.Duration {
 			look(r)
 		}
 	}
-	return min(max(longest, e.longestTTL()), time.Duration(maxSpan)) + unsettledKept
+	return min(e.longestTTL(), time.Duration(maxSpan)) + max(longest, unsettledKept)
 }
 
 // longestPeriod is the length of a calendar's periods at most, with an hour for the clocks
 // that are set back.
 var longestPeriod = [...]time.Duration{Day: 25 * time.Hour, Week: 169 * time.Hour, Month: (31*24 + 1) * time.Hour}
 
-func (e *Engine) longestTTL() (longest time.Duration) {
-	for _, tm := range e.timers.timers {
-		if tm.ticket.state == ticketOpen || tm.ticket.state == ticketWaiting {
-			longest = max(longest, tm.ticket.ttl)
+// longestTTL gives the longest TTL of what runs or waits, or has done so in the last minute.
+func (e *Engine) longestTTL() time.Duration {
+	if e.now >= e.ttlsAsOf.Add(time.Minute) {
+		e.ttlsAsOf, e.longestOfTTLs = e.now, 0
+		for _, tm := range e.timers.timers {
+			if t := tm.ticket; t.state == ticketOpen || t.state == ticketWaiting {
+				e.longestOfTTLs = max(e.longestOfTTLs, t.ttl)
+			}
 		}
 	}
-	return longest
+	return e.longestOfTTLs
 }
