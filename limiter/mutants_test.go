@@ -84,7 +84,7 @@ var mutants = []struct{ name, file, old, new string }{
 	{"a roll call that waits for who began it", "rollcall.go", "p.missing = p != sender && ", "p.missing = "},
 	{"a roll call over before its entry", "rollcall.go", "(r.missing > 0 || r.telling)", "r.missing > 0"},
 	{"a roll call that wakes nobody", "rollcall.go", "	for _, p := range e.pools {\n		e.touch(p)\n	}\n", "	e.schedule()\n"},
-	{"a roll call again for the same loss", "rollcall.go", "(!c.Restores || again)", "!c.Restores"},
+	{"a roll call again for the same loss", "rollcall.go", "(!c.Restores || again)", "(!c.Restores || again && e.sender == 0)"},
 	{"a roll call for the quick only", "rollcall.go", "		within = max(within, e.coldHold)\n", ""},
 	{"granted before the loss is seen", "engine.go", "		e.lose(l) // before", "		e.pumpDue()\n		e.lose(l) // before"},
 	{"a snapshot without batch numbers", "snapshot.go", "		w.uint(p.number)\n", "		w.uint(min(p.number, 1))\n"},
