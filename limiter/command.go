@@ -312,6 +312,14 @@ type Loss struct {
 // Upgrade puts a later version of the engine's behaviour in force.
 type Upgrade struct{ Behaviour uint32 }
 
+// Leave tells that a process has ended: it decides nothing any more, and its seat may be
+// another's.
+type Leave struct {
+	Incarnation uint64
+	// Spent: it has decided something on its own that may still count.
+	Spent bool
+}
+
 // Behaviour is the version of the engine's decisions. Replicas agree on one before it is
 // used, so that an upgrade may roll.
 const Behaviour = 1
@@ -331,6 +339,7 @@ const (
 	kindLoss
 	kindUpgrade
 	kindRestoreCounted
+	kindLeave
 )
 
 func (*Configure) kind() commandKind { return kindConfigure }
@@ -344,3 +353,4 @@ func (*Join) kind() commandKind      { return kindJoin }
 func (*Restore) kind() commandKind   { return kindRestoreCounted }
 func (*Loss) kind() commandKind      { return kindLoss }
 func (*Upgrade) kind() commandKind   { return kindUpgrade }
+func (*Leave) kind() commandKind     { return kindLeave }

@@ -39,6 +39,7 @@ type Engine struct {
 	processes   []process // by id
 	nextSilence Time      // not later than any process's next
 	call        rollCall
+	seats       []seat
 	afterLoss   LossPolicy
 	coldHold    time.Duration // see ColdHold
 
@@ -114,6 +115,8 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 		e.restore(c)
 	case *Upgrade:
 		e.upgrade(c)
+	case *Leave:
+		e.quit(c)
 	}
 	if e.call.underWay {
 		e.endCall()

@@ -24,6 +24,7 @@ type process struct {
 	waiting   int  // waiters that it owns
 	silent    bool // they are marked so
 	missing   bool // the roll call waits for it
+	seat      int  // its number + 1; 0: it has none
 }
 
 // Begin begins an entry of the log: what is applied next is the batch of that process, by
@@ -91,6 +92,7 @@ func (e *Engine) hear(id uint64) *process {
 		at, _ := slices.BinarySearchFunc(e.processes, id, func(p process, id uint64) int { return cmp.Compare(p.id, id) })
 		e.processes = slices.Insert(e.processes, at, process{id: id})
 		p = &e.processes[at]
+		e.findSeat(p)
 		for _, tm := range e.timers.timers {
 			if tm.ticket.state == ticketWaiting && tm.ticket.lease.Incarnation == id {
 				p.waiting++
@@ -98,6 +100,7 @@ func (e *Engine) hear(id uint64) *process {
 		}
 	}
 	p.heard = e.now
+	e.keepSeat(p)
 	if p.silent {
 		e.revive(p)
 	}
@@ -108,6 +111,7 @@ func (e *Engine) hear(id uint64) *process {
 func (e *Engine) join(c *Join) {
 	p := e.hear(c.Incarnation)
 	p.behaviour = c.Behaviour
+	e.sit(p)
 	e.come(p)
 	e.watch()
 }

@@ -56,6 +56,9 @@ func (o *organization) stand() metrics.View {
 	if o.replica.Lost() {
 		return v
 	}
+	if v.Shared = o.replica.Shared(); v.Shared {
+		_, v.Away = o.isAway()
+	}
 	now := max(o.now(), o.engine().Now())
 	v.Limits = o.engine().LimitsOf(now, projects)
 	v.Pools = o.engine().Pools(now)

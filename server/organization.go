@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
+	"github.com/watermaster-project/watermaster/server/alone"
 	"github.com/watermaster-project/watermaster/server/replica"
 	"github.com/watermaster-project/watermaster/store"
 )
@@ -40,6 +41,7 @@ type organization struct {
 	leading   bool
 	unread    bool            // somebody has said that there is something to read
 	readers   []chan struct{} // closed when that has been done
+	absent    bool            // nothing gathers: the log is away
 	ended     bool            // nothing is read any more
 
 	background sync.WaitGroup
@@ -66,6 +68,16 @@ type organization struct {
 	next      *edition // of the Configure that is under way; nil: none is
 	follows   bool     // the edition has been put in force, or found to be an older one
 	older     bool     // other processes have put a later one in force
+
+	solo solo // what is decided without the log
+
+	breaker *alone.Breaker // nil: the log is nobody else's, and is never away
+	timeout time.Duration  // after which it is
+	opened  atomic.Bool    // it was reached once, and its configuration is in force
+	stopped chan struct{}  // closed: it is not looked for any more
+	stop    sync.Once
+	onAway  func() // the log has gone away, or is back
+	late    bool   // held by the server's healthLock: it is away for so long that the server is not ready
 
 	began        Beginning
 	waitingInAll *atomic.Int64 // of the server; counts what counted says
@@ -96,6 +108,8 @@ func newOrganization(e *edition, log store.Log, logger *slog.Logger) *organizati
 		alarmAt:     limiter.Never,
 		lateStarts:  map[limiter.LeaseID]bool{},
 		onLost:      func(int) {},
+		onAway:      func() {},
+		stopped:     make(chan struct{}),
 	}
 	o.edition.Store(e)
 	o.retries.init(o.now())
@@ -113,6 +127,8 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	o.shows, _ = o.log.(store.Board)
 	o.showLater = time.AfterFunc(time.Hour, o.show)
 	o.showLater.Stop()
+	o.solo.alarm = time.AfterFunc(time.Hour, o.soloRing)
+	o.solo.alarm.Stop()
 	o.snapshots = snapshotEvery > 0
 	former, worked, err := o.former(ctx)
 	if err != nil {
@@ -124,9 +140,13 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	}
 	o.replica = replica.New(replica.Options{
 		Log: o.log, Organization: o.name, Incarnation: o.incarnation, Machine: o, Logger: o.logger,
-		Meter: func() replica.Meter { return o.edition.Load().counts.Replica },
-		From:  former, SnapshotEvery: snapshotEvery, Tries: tries,
+		Beside: o.soloLost,
+		Meter:  func() replica.Meter { return o.edition.Load().counts.Replica },
+		From:   former, SnapshotEvery: snapshotEvery, Tries: tries,
 	})
+	if o.replica.Shared() {
+		o.breaker = alone.NewBreaker(o.timeout, nil)
+	}
 	if err := o.replica.Open(ctx); err != nil {
 		return fmt.Errorf("organization %s: %w", o.name, err)
 	}
@@ -141,6 +161,7 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	o.replica.Lock()
 	o.follows = true
 	o.replica.Unlock()
+	o.opened.Store(true)
 	return nil
 }
 
@@ -237,6 +258,21 @@ func (o *organization) Orphans(propose func(limiter.Command)) {
 // engine gives what the log has come to. The caller holds the replica's lock.
 func (o *organization) engine() *limiter.Engine { return o.replica.Engine() }
 
+// restoring says whether processes may still put back what the log has lost.
+func (o *organization) restoring() bool {
+	o.replica.Lock()
+	defer o.replica.Unlock()
+	return o.replica.Restoring()
+}
+
+// unknown is what a call is told whose lease the log does not have.
+func (o *organization) unknown(lease string) error {
+	if o.restoring() {
+		return errRestoring
+	}
+	return &leaseError{lease}
+}
+
 // now gives the time that the log would have now.
 func (o *organization) now() limiter.Time {
 	claim, _ := o.log.Now(o.name)
@@ -276,8 +312,10 @@ func (o *organization) ring() {
 		o.arm()
 	}
 	o.replica.Unlock()
-	if due && o.submit(&limiter.Tick{}, nil) {
-		o.lead()
+	if due {
+		if lead, _ := o.submit(&limiter.Tick{}, nil); lead {
+			o.lead()
+		}
 	}
 }
 
@@ -287,11 +325,14 @@ func (o *organization) close() {
 	if o.replica == nil { // it was not opened
 		return
 	}
+	o.leaveSeat()
 	o.mu.Lock()
 	o.ended = true
 	o.mu.Unlock()
 	o.mending.Stop()
 	o.showLater.Stop()
+	o.stop.Do(func() { close(o.stopped) })
+	defer o.ceased()
 	defer o.replica.Wait()
 	defer o.background.Wait()
 	o.replica.Lock()
@@ -300,5 +341,14 @@ func (o *organization) close() {
 	o.count(0)
 	if o.alarm != nil {
 		o.alarm.Stop()
+		o.solo.alarm.Stop()
+	}
+}
+
+// ceased notes that nobody looks for the log any more.
+func (o *organization) ceased() {
+	if o.breaker != nil {
+		o.breaker.Succeeded()
+		o.onAway()
 	}
 }

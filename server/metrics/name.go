@@ -83,6 +83,8 @@ var (
 		"Processes that were heard of in the organization's shared log within the last 10 s of its time. One without callers is not heard of.", "organization")
 	storeAway = describe("watermaster_store_away",
 		"1 while this process cannot reach the organization's shared log, else 0.", "organization")
+	aloneGrants = describe("watermaster_alone_grants_total",
+		"Grants that this process made on its own while it could not reach the shared log, by what allowed them (when_away).", "organization", "policy")
 
 	configInfo = describe("watermaster_config_info",
 		"1, with the revision and the hash of the configuration in force.", "revision", "hash")

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/watermaster-project/watermaster/server/config"
 )
 
 // A Replica counts what this process does with the log of one organization.
@@ -14,6 +16,7 @@ type Replica struct {
 	breaks              [len(breaks)]atomic.Uint64
 	restored, uncounted atomic.Uint64
 	rollCalls           histogram
+	alone               [config.AwayPolicies]atomic.Uint64 // grants
 }
 
 // breaks are the causes for which a log is loaded again; package replica says what they mean.
@@ -46,6 +49,13 @@ func (r *Replica) Restored(leases int) { r.restored.Add(uint64(max(0, leases))) 
 // Uncounted counts those of them that others may have granted on top of.
 func (r *Replica) Uncounted(grants int) { r.uncounted.Add(uint64(max(0, grants))) }
 
+// Alone counts a grant that was made without the log.
+func (r *Replica) Alone(by config.AwayPolicy) {
+	if r != nil {
+		r.alone[by].Add(1)
+	}
+}
+
 // RollCall measures a roll call that has ended, in log time.
 func (r *Replica) RollCall(length time.Duration) { r.rollCalls.observe(int64(length)) }
 
@@ -55,5 +65,10 @@ func (r *Replica) collect(to chan<- prometheus.Metric, organization string) {
 	}
 	to <- counter(restoredLeases, r.restored.Load(), organization)
 	to <- counter(uncountedGrants, r.uncounted.Load(), organization)
+	for p := range config.AwayPolicies {
+		if p != config.AwayClosed { // which grants nothing
+			to <- counter(aloneGrants, r.alone[p].Load(), organization, p.String())
+		}
+	}
 	r.rollCalls.collect(to, rollCallSeconds, organization)
 }

@@ -119,6 +119,9 @@ func (r *Replica) ready(ctx context.Context) error {
 		}
 	}
 	for wait := r.quiet - r.clock(); wait > 0; wait = r.quiet - r.clock() {
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+			return errQuiet
+		}
 		r.sleep(min(wait, quietRead))
 		if err := r.attend(ctx); err != nil {
 			return err
@@ -126,6 +129,9 @@ func (r *Replica) ready(ctx context.Context) error {
 	}
 	return nil
 }
+
+// errQuiet says that nothing is decided yet after a join, for longer than the caller waits.
+var errQuiet = fmt.Errorf("join: %w: others have to be heard first", store.ErrUnavailable)
 
 // attend reads, and answers who has joined meanwhile: of two that join and are quiet for the
 // other's sake each would miss the other's join.

@@ -131,6 +131,11 @@ func (r *Replica) saying(again bool) *Batch {
 		r.logger.Warn("the organization's log is not what it was: what was known here is put back",
 			"leases", len(lost), "another history", r.loaded != r.history)
 	}
+	if r.beside != nil {
+		r.mu.Lock()
+		lost = unique(r.beside(r.engine, lost))
+		r.mu.Unlock()
+	}
 	for rest := lost; len(rest) > 0; {
 		n := min(len(rest), restoreAtOnce)
 		first = append(first, &limiter.Restore{Leases: rest[:n]})

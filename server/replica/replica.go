@@ -59,6 +59,10 @@ type Options struct {
 	Machine      Machine
 	Meter        func() Meter
 	Logger       *slog.Logger // nil: nobody
+	// Beside appends leases that were granted without the log and that it does not know, to be
+	// put back with what else it has lost. They ask for no roll call: none was granted of what
+	// the log divides. It is called with the lock held. Nil: there are none.
+	Beside func(log *limiter.Engine, to []limiter.LeaseState) []limiter.LeaseState
 	// Knows is the latest behaviour of the engine that is known here; 0: limiter.Behaviour.
 	Knows uint32
 	// From is what the log begins with, if there is none and nothing is known here of a former
@@ -88,6 +92,7 @@ type Replica struct {
 	meter       func() Meter
 	logger      *slog.Logger
 	knows       uint32
+	beside      func(*limiter.Engine, []limiter.LeaseState) []limiter.LeaseState
 	tries       int
 	sleep       func(time.Duration)
 	clock       func() time.Duration
@@ -131,6 +136,7 @@ type Replica struct {
 	joined   bool           // by another process, and not yet answered
 	calling  bool           // a roll call is under way
 	called   limiter.Time   // since
+	restored limiter.Time   // from then on nobody is expected to put anything back
 	beat     limiter.Time   // when the last batch of this process was closed
 	tail     int            // bytes in the log behind the latest snapshot
 	size     int            // of that
@@ -171,6 +177,7 @@ func New(o Options) *Replica {
 		meter:         o.Meter,
 		logger:        o.Logger,
 		knows:         o.Knows,
+		beside:        o.Beside,
 		tries:         o.Tries,
 		sleep:         o.Sleep,
 		clock:         o.Clock,

@@ -99,6 +99,7 @@ func (s *service) begin(ctx context.Context, cfg *config.Config) error {
 	}
 	s.server, err = server.New(ctx, server.Options{
 		Config: cfg, Log: log, Logger: s.logger, SnapshotEvery: every, Peer: web.PeerOf, MaxWaiting: s.flags.maxWaiting,
+		StoreTimeout: s.flags.store.timeout,
 	})
 	if err != nil {
 		err = errors.Join(err, s.closer.Close())
@@ -229,7 +230,14 @@ func (s *service) run(ctx context.Context) error {
 		defer close(watched)
 		watch(watching, s.flags.config, s.loaded, lookEvery, hangups, func() { s.reload(watching) })
 	}()
-	defer func() { stop(); <-watched }()
+	examined := make(chan struct{})
+	go func() {
+		defer close(examined)
+		if s.flags.store.url != "" {
+			s.flags.store.warn(watching, s.logger)
+		}
+	}()
+	defer func() { stop(); <-watched; <-examined }()
 
 	running := len(s.lines)
 	select {
