@@ -22,7 +22,7 @@ func (s *server) transact(commands [][]any, connection string) ([]any, error) {
 func writes(commands [][]any) bool {
 	for _, c := range commands {
 		switch c[0] {
-		case "xrange", "hmget", "hgetall", "get", "client", "xlen", "memory", "xinfo", "info":
+		case "xrange", "hmget", "hgetall", "get", "client", "xlen", "memory", "publish":
 		default:
 			return true
 		}
@@ -36,6 +36,9 @@ func (s *server) command(c []any, connection string) any {
 		return connection
 	}
 	key := text(c[1])
+	if c[0] == "publish" {
+		return s.publish(key, text(c[2]))
+	}
 	v := s.value(key)
 	switch c[0] {
 	case "xadd":
