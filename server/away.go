@@ -111,6 +111,7 @@ func (o *organization) orphan(b *batch) {
 		case c.leaving:
 			o.solo.owe(c.cancel)
 			o.soloLeave(c.cancel.Key, c, c.cancel.Departure)
+			c.forsake()
 			c.left = true
 		default:
 			c.out.err, c.left = errAway, true
