@@ -301,6 +301,7 @@ type HeldCharge struct {
 // until those that may know more have come. What the sender itself restores belongs into the
 // same entry, behind the Loss.
 type Loss struct {
+	// It belongs before all else in the entry, for other commands let time pass, and grant.
 	// History names the log as it is now. A roll call begins once per history.
 	History uint64
 	// Restores: the sender restores something. Then one begins in a known history too, unless one

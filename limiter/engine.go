@@ -87,6 +87,9 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 	if e.nextSilence <= e.now {
 		e.listen()
 	}
+	if l, ok := c.(*Loss); ok {
+		e.lose(l) // before anything is granted that has become possible meanwhile
+	}
 	if e.call.underWay {
 		e.endCall()
 	}
@@ -110,8 +113,6 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 		e.join(c)
 	case *Restore:
 		e.restore(c)
-	case *Loss:
-		e.lose(c)
 	case *Upgrade:
 		e.upgrade(c)
 	case *Leave:

@@ -68,7 +68,7 @@ func (e *Engine) counts(t *ticket, h *hold) bool {
 	case SlidingWindow:
 		return amount > 0 && latest.Add(l.hold) >= e.now
 	case TokenBucket:
-		return amount+h.refunded() > 0 && l.bucket.full > e.now
+		return (amount > 0 || t.state == ticketSettled && h.refunded() > 0) && l.bucket.full > e.now
 	case Calendar:
 		begins, _ := periodAround(e.now, l.Period, l.Zone)
 		return amount > 0 && latest.Add(l.Jitter) >= begins
@@ -121,7 +121,10 @@ func (e *Engine) stateOf(t *ticket) LeaseState {
 		if h.limit.scope == ScopePool {
 			scope = ToPool
 		}
-		c := HeldCharge{Charge{h.limit.Metric, h.flags&^(ToPool|ToOwner) | scope, h.amount}, h.seen, h.refunded(), h.late}
+		c := HeldCharge{Charge{h.limit.Metric, h.flags&^(ToPool|ToOwner) | scope, h.amount}, h.seen, 0, h.late}
+		if t.state == ticketSettled {
+			c.Refunded = h.refunded()
+		}
 		if k := slices.IndexFunc(s.Charges, c.sameLimits); k >= 0 { // limits beside each other hold the same
 			o := &s.Charges[k]
 			o.Amount, o.Seen, o.Refunded, o.Late = max(o.Amount, c.Amount), max(o.Seen, c.Seen), max(o.Refunded, c.Refunded), o.Late || c.Late

@@ -13,6 +13,9 @@ func (m *model) apply(c Command, now Time, retry time.Duration) []Event {
 	m.now, m.events, m.retry, m.fault = max(m.now, now), nil, retry, nil
 	m.forgetCharges()
 	m.listen()
+	if l, ok := c.(*Loss); ok {
+		m.lose(l)
+	}
 	m.answered()
 	for t := m.due(); t != nil; t = m.due() {
 		switch t.state {
@@ -54,8 +57,6 @@ func (m *model) apply(c Command, now Time, retry time.Duration) []Event {
 		}
 	case *Join:
 		m.join(c)
-	case *Loss:
-		m.lose(c)
 	case *Upgrade:
 		m.behaviour = max(m.behaviour, c.Behaviour)
 	}

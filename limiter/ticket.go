@@ -132,7 +132,7 @@ func (h *hold) refunded() int64 {
 	if h.limit.Shape != TokenBucket {
 		return 0
 	}
-	return int64(h.number&(1<<mantissaBits-1)) << (h.number >> mantissaBits & 63)
+	return min(int64(h.number&(1<<mantissaBits-1))<<min(h.number>>mantissaBits, 33), maxAmount)
 }
 
 const mantissaBits = 18

@@ -108,7 +108,7 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 	if crowded && out.event.Kind == limiter.Refused && out.event.Reason == limiter.WaitTooLong {
 		out.event.Reason = limiter.QueueFull
 	}
-	stale = stale || errors.Is(out.err, errRetired) ||
+	stale = stale || errors.Is(out.err, errRetired) || errors.Is(out.err, errRepeated) ||
 		out.err == nil && out.event.Kind == limiter.Refused && o.edition.Load() != e && ofNames(out.event.Reason)
 	if out.err == nil && out.event.Kind == limiter.Granted {
 		o.tally(e, req.Attempt, &out.event)

@@ -71,6 +71,9 @@ func (o *organization) Apply(a *replica.Applying) {
 			}
 		}
 	}
+	if acquire != nil && c != nil && c.out.event.Kind == 0 {
+		c.out.err = errRepeated // the batch went in twice, and too late the second time
+	}
 	switch cmd := cmd.(type) {
 	case *limiter.Configure:
 		o.configured()

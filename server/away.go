@@ -35,15 +35,15 @@ var errAway error = &storeError{errors.New("it is away")}
 
 // attempt commits a batch, again while that fails and the log is not yet away. left says that
 // it is, and pause how long to wait before it is looked for.
-func (o *organization) attempt(b *batch) (err error, pause time.Duration, left bool) { //nolint:staticcheck,revive // the error is what it is about
+func (o *organization) attempt(b *batch) (pause time.Duration, left bool, err error) {
 	if !o.opened.Load() || o.breaker == nil {
-		return o.commit(context.Background(), b), 0, false
+		return 0, false, o.commit(context.Background(), b)
 	}
 	first := time.Now()
 	err = o.commit(context.Background(), b)
 	for began := first; o.unreachable(err); {
 		if pause, left = o.breaker.Failed(began, time.Now()); left {
-			return err, pause, true
+			return pause, true, err
 		}
 		time.Sleep(pause)
 		began = time.Now()
@@ -54,7 +54,7 @@ func (o *organization) attempt(b *batch) (err error, pause time.Duration, left b
 	if err == nil {
 		o.breaker.Succeeded()
 	}
-	return err, 0, false
+	return 0, false, err
 }
 
 // recommit commits a batch again, as it is if it may be in the log already.
@@ -78,7 +78,7 @@ func (o *organization) unreachable(err error) bool {
 	return !o.replica.Lost()
 }
 
-// depart begins an absence: nothing gathers any more, and whoever waits for a batch asks here
+// departLog begins an absence: nothing gathers any more, and whoever waits for a batch asks here
 // instead. The caller led, and does not lead any more.
 func (o *organization) departLog(b *batch, pause time.Duration, cause error) {
 	o.logger.Error("the log cannot be reached: this process goes on alone, as when_away says", "error", cause)

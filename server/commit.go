@@ -166,7 +166,7 @@ func (o *organization) lead() {
 		o.readers = nil
 		o.mu.Unlock()
 
-		err, pause, left := o.attempt(b)
+		pause, left, err := o.attempt(b)
 		if err != nil && !left {
 			o.fail(b, err)
 		}

@@ -258,6 +258,21 @@ func (o *organization) Orphans(propose func(limiter.Command)) {
 // engine gives what the log has come to. The caller holds the replica's lock.
 func (o *organization) engine() *limiter.Engine { return o.replica.Engine() }
 
+// restoring says whether processes may still put back what the log has lost.
+func (o *organization) restoring() bool {
+	o.replica.Lock()
+	defer o.replica.Unlock()
+	return o.replica.Restoring()
+}
+
+// unknown is what a call is told whose lease the log does not have.
+func (o *organization) unknown(lease string) error {
+	if o.restoring() {
+		return errRestoring
+	}
+	return &leaseError{lease}
+}
+
 // now gives the time that the log would have now.
 func (o *organization) now() limiter.Time {
 	claim, _ := o.log.Now(o.name)

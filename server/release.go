@@ -49,7 +49,7 @@ func (s *Server) release(ctx context.Context, req *pb.ReleaseRequest) (*pb.Relea
 	case c.out.err != nil:
 		return nil, c.out.err
 	case c.out.event.Kind != limiter.Settled:
-		return nil, &leaseError{req.LeaseId}
+		return nil, o.unknown(req.LeaseId)
 	}
 	return e.settlement(c, &advice), nil
 }
@@ -140,6 +140,8 @@ func (s *Server) renew(ctx context.Context, req *pb.RenewRequest) (*pb.RenewResp
 		for i := range c.out.renewed {
 			if ev := &c.out.renewed[i]; ev.Kind == limiter.Renewed {
 				left[ev.Lease] = ev.Left
+			} else if o.restoring() {
+				return nil, errRestoring
 			}
 		}
 	}

@@ -59,7 +59,7 @@ func (s *Server) report(ctx context.Context, req *pb.ReportRequest) (*pb.ReportR
 	case c.out.err != nil:
 		return nil, c.out.err
 	case c.out.event.Kind == limiter.NotFound:
-		return nil, &leaseError{req.LeaseId}
+		return nil, o.unknown(req.LeaseId)
 	}
 	return &pb.ReportResponse{Advice: adviceOf(&advice), Pressure: newPressure(&c.out.load.reading)}, nil
 }

@@ -54,9 +54,17 @@ func (r *Replica) watchRollCall() {
 	since, _, calling := r.engine.RollCall()
 	if r.calling && (!calling || since != r.called) {
 		r.meter().RollCall(r.engine.Now().Sub(r.called))
+		r.restored = r.engine.Now().Add(restoringFor)
 	}
 	r.calling, r.called = calling, since
 }
+
+// restoringFor is how long after a roll call a process may still come that was slow to notice.
+const restoringFor = 5 * time.Second
+
+// Restoring says whether processes may still put back leases that the log does not have. The
+// caller holds the lock.
+func (r *Replica) Restoring() bool { return r.calling || r.engine.Now() < r.restored }
 
 // apply applies an entry. own is the batch that it is, if it is one of ours that is seen for
 // the first time. Its own payload is decoded like any other: there is one path.

@@ -136,6 +136,7 @@ type Replica struct {
 	joined   bool           // by another process, and not yet answered
 	calling  bool           // a roll call is under way
 	called   limiter.Time   // since
+	restored limiter.Time   // from then on nobody is expected to put anything back
 	beat     limiter.Time   // when the last batch of this process was closed
 	tail     int            // bytes in the log behind the latest snapshot
 	size     int            // of that

@@ -59,7 +59,7 @@ func (c *client) Do(ctx context.Context, timeout time.Duration, known uint64, co
 		}
 	}
 	if _, err := pipe.Exec(limited); err != nil && !errors.Is(err, goredis.Nil) {
-		c.look(limited, err)
+		c.moved(ctx, err)
 		for _, cmd := range cmds { // the first that says why, not that all were aborted
 			if e := cmd.Err(); e != nil && !errors.Is(e, goredis.Nil) && !goredis.IsExecAbortError(e) {
 				return nil, "", e
@@ -75,11 +75,11 @@ func (c *client) Do(ctx context.Context, timeout time.Duration, known uint64, co
 	return replies[:len(commands)], server, err
 }
 
-// look lets the client find out, in the background, which nodes of a cluster have which slots:
-// one that does not answer may have been replaced, of which a transaction learns nothing.
-func (c *client) look(ctx context.Context, err error) {
-	var reply goredis.Error
-	if cluster, ok := c.redis.(*goredis.ClusterClient); ok && !errors.As(err, &reply) {
+// moved looks who has the slots of a cluster where a node could not be reached: another may
+// have taken over, and nobody would say so. It does not wait.
+func (c *client) moved(ctx context.Context, err error) {
+	var said goredis.Error
+	if cluster, ok := c.redis.(*goredis.ClusterClient); ok && !errors.As(err, &said) {
 		cluster.ReloadState(ctx)
 	}
 }

@@ -61,7 +61,7 @@ func advice(err error) string {
 	case goredis.IsMaxClientsError(err):
 		return "the server has too many connections (maxclients)"
 	case goredis.HasErrorPrefix(err, "MISCONF"):
-		return "the server cannot write its data to the disk, and takes no writes"
+		return "the server cannot write its data to the disk, and takes no writes: make room there, and see its log"
 	}
 	return ""
 }

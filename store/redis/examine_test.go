@@ -256,7 +256,12 @@ func TestExamineCluster(t *testing.T) {
 	has(t, r, redis.Fail, "permissions", "xadd", "ACL SETUSER default")
 	must(t, admin(t, all[2].Address()).Do(t.Context(), "cluster", "delslots", "16383").Err())
 	must(t, admin(t, all[0].Address()).Do(t.Context(), "cluster", "delslots", "16383").Err())
-	has(t, examine(t, "redis+cluster://"+all[2].Address(), o), redis.Fail, "cluster", "cluster_state is fail", "--cluster fix")
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if strings.Contains(admin(t, all[0].Address()).ClusterInfo(t.Context()).Val(), "cluster_state:fail") {
+			break
+		}
+	}
+	has(t, examine(t, "redis+cluster://"+all[0].Address(), o), redis.Fail, "cluster", "cluster_state is fail", "--cluster fix")
 	has(t, examine(t, "redis+cluster://"+redistest.Start(t).Address(), o), redis.Fail, "mode", "no cluster", "redis://")
 }
 

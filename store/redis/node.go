@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"syscall"
@@ -50,7 +51,7 @@ func (n *node) connect(ctx context.Context, network, address string) (net.Conn, 
 	inner, err := n.dial(ctx, network, address)
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
-		return unreachable{err}, nil
+		return unreachable{fmt.Errorf("%w", err)}, nil // the client takes one layer off
 	}
 	if err != nil { // what is wrong with TLS is told as it was: the client knows it only here
 		return nil, err

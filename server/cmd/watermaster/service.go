@@ -230,7 +230,14 @@ func (s *service) run(ctx context.Context) error {
 		defer close(watched)
 		watch(watching, s.flags.config, s.loaded, lookEvery, hangups, func() { s.reload(watching) })
 	}()
-	defer func() { stop(); <-watched }()
+	examined := make(chan struct{})
+	go func() {
+		defer close(examined)
+		if s.flags.store.url != "" {
+			s.flags.store.warn(watching, s.logger)
+		}
+	}()
+	defer func() { stop(); <-watched; <-examined }()
 
 	running := len(s.lines)
 	select {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/store/redis"
 	"github.com/watermaster-project/watermaster/store/redis/redistest"
 )
 
@@ -146,12 +148,29 @@ func TestServeWaitsForTheStore(t *testing.T) {
 	}
 }
 
+// TestServeWarnsOfTheStore: a Redis that would forget what it is told is warned of.
+func TestServeWarnsOfTheStore(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
+	r := start(t, "--config", quickstart, "--store", server.URL())
+	if line := r.log.wait(t, "not as it should be"); !strings.Contains(line, "maxmemory-policy") || !strings.Contains(line, "noeviction") {
+		t.Errorf("it said %s", line)
+	}
+}
+
 // TestServeGivesUp: a start does not wait longer than it is told, nor for what waiting does
 // not cure; and one that is told to end while it waits ends well.
 func TestServeGivesUp(t *testing.T) {
 	stopped := redistest.Start(t)
 	stopped.Kill()
 	guarded := redistest.Start(t, "--requirepass", "s3cret")
+	powerless := redistest.Start(t, strings.Fields("--user short on >x ~wm:* &wm:* +@connection +info +get +exists +hmget +hget +xrange +multi +exec +subscribe +time")...)
+	owner := ""
+	for _, node := range redistest.StartCluster(t, 2) { // that of the marker lets a log that is for one server begin
+		if l, err := redis.Open(t.Context(), node.URL(), redis.Options{}); err == nil {
+			owner = node.URL()
+			_ = l.Close()
+		}
+	}
 	replica := redistest.Start(t, "--replicaof", "127.0.0.1", fmt.Sprint(redistest.Start(t).Port))
 	for _, row := range []struct {
 		args []string
@@ -160,6 +179,8 @@ func TestServeGivesUp(t *testing.T) {
 		{[]string{stopped.URL(), "--store-wait", "300ms"}, []string{stopped.URL(), "connection refused", "tried for 300ms", "check --store"}},
 		{[]string{stopped.URL(), "--store-wait", "0s"}, []string{"connection refused"}},
 		{[]string{"redis://u:wr0ng@" + guarded.Address(), "--store-wait", "1h"}, []string{"redis://u:***@", "check user and password"}},
+		{[]string{"redis://short:x@" + powerless.Address(), "--store-wait", "1h"}, []string{"permissions", "xadd", "ACL SETUSER short"}},
+		{[]string{owner, "--store-wait", "1h"}, []string{"redis+cluster://"}},
 		{[]string{replica.URL(), "--store-wait", "300ms"}, []string{"this server is a replica"}},
 	} {
 		_, err := execute(t, append([]string{"serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config", quickstart, "--store"}, row.args...)...)
@@ -222,5 +243,64 @@ func TestTopTellsOfReplicas(t *testing.T) {
 	}
 	if body, status := alone.fetch("/debug/replicas"); status != 200 || strings.TrimSpace(body) != "{}" {
 		t.Errorf("got %d, %s", status, body)
+	}
+}
+
+// TestCheckStore: what a Redis has otherwise than it has to be is told with what to do, and
+// what does not work fails the command.
+func TestCheckStore(t *testing.T) {
+	good := redistest.Start(t, "--requirepass", "s3cret")
+	evicts := redistest.Start(t, "--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
+	cluster := redistest.StartCluster(t, 2)
+	t.Setenv(storePassword, "s3cret")
+	for _, row := range []struct {
+		args []string
+		err  error
+		want []string
+	}{
+		{[]string{"--store", good.URL()}, nil, []string{"ok    version", "maxmemory-policy", "noeviction", "ok    password"}},
+		{[]string{"--store", evicts.URL()}, errReported, []string{"fail", "maxmemory-policy", "allkeys-lru", "-> CONFIG SET maxmemory-policy"}},
+		{[]string{"--store", "redis://u:wr0ng@" + good.Address()}, errReported, []string{"redis://u:***@", "fail  reachable  WRONGPASS"}},
+		{[]string{quickstart, "--store", good.URL()}, nil, []string{"ORGANIZATION  KEYS         SLOT", "acme          wm:{acme}:*  -", "none: it was idle"}},
+		{[]string{quickstart, "--store", "redis+cluster://" + cluster[0].Address()}, nil, []string{"cluster_state is ok, 2 masters", "acme", "127.0.0.1:"}},
+		{[]string{"--store", cluster[0].URL()}, errReported, []string{"fail", "redis+cluster://"}},
+	} {
+		out, err := execute(t, append([]string{"check"}, row.args...)...)
+		if (err == nil) != (row.err == nil) || row.err != nil && !errors.Is(err, row.err) {
+			t.Errorf("%v: got %v, want %v:\n%s", row.args, err, row.err, out)
+		}
+		for _, want := range row.want {
+			if !strings.Contains(out, want) || strings.Contains(out, "wr0ng") || strings.Contains(out, "s3cret") {
+				t.Errorf("%v: got\n%swant %q", row.args, out, want)
+			}
+		}
+	}
+	for _, row := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{}, "FILE"},
+		{[]string{quickstart, "--json"}, "--store"},
+		{[]string{quickstart, "--store", good.URL(), "--state", "x"}, "state store"},
+		{[]string{"nowhere.yaml", "--store", good.URL()}, "nowhere.yaml"},
+		{[]string{"--store", "http://x"}, "redis+cluster://"},
+	} {
+		if _, err := execute(t, append([]string{"check"}, row.args...)...); err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%v: got %v, want %q", row.args, err, row.want)
+		}
+	}
+
+	r := start(t, "--config", quickstart, "--store", good.URL())
+	out, err := execute(t, "check", quickstart, "--store", good.URL(), "--json")
+	var told examination
+	if err := json.Unmarshal([]byte(out), &told); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err != nil || told.Store != good.URL() || len(told.Findings) < 5 || len(told.Organizations) != 1 ||
+		!strings.HasPrefix(told.Organizations[0].State, "known until 2") || told.Organizations[0].Slot != nil {
+		t.Errorf("got %v, %+v", err, told)
+	}
+	if a, err := r.client(nil).Acquire(t.Context(), request("a", 1)); err != nil || a.GetGranted() == nil {
+		t.Errorf("after it was examined: got %v, %v", a, err)
 	}
 }

@@ -21,6 +21,7 @@ type Result struct {
 
 	Over     bool    // a window at the provider was above its quota
 	Worst    float64 // the fullest window, as a part of the quota
+	Windows  float64 // the same without calls in flight
 	Where    string  // that was
 	Diverged string  // replicas, or one engine alone, differ: in what
 	Lost     int     // used grants that are not charged
@@ -59,8 +60,8 @@ func (r *Result) Failures() (list []string) {
 // judge looks at the world in the end.
 func (w *world) judge(m *mix) (r Result) {
 	r.mix = m
-	worst := w.provider.worst()
-	r.Worst, r.Over = worst.over(), worst.amount > worst.quota
+	worst, windows := w.provider.worst()
+	r.Worst, r.Over, r.Windows = worst.over(), worst.amount > worst.quota, windows.over()
 	r.Where = fmt.Sprintf("%s of %s until %.3f s", worst.counter.metric, worst.counter.pool, worst.at.Seconds())
 	r.Calls, r.Late, r.Breaks = len(w.workers.used), w.workers.late, w.breaks
 	r.Unheard = w.workers.unheard
@@ -75,7 +76,7 @@ func (w *world) judge(m *mix) (r Result) {
 	}
 	first, entries, err := w.primary.history()
 	if err != nil {
-		if len(w.workers.used) > 0 {
+		if !m.evicts { // else whoever follows the log may not have noticed yet
 			r.Diverged = fmt.Sprintf("there is no log: %v", err)
 		}
 		return r
@@ -99,13 +100,13 @@ func (w *world) traffic(r *Result) {
 	c := &w.workers
 	from, tokens := w.quiet+4*second, int64(0)
 	for _, u := range c.used {
-		if u.at >= from && u.pool == mainPool {
+		if u.at >= from && u.at < c.until && u.pool == mainPool {
 			tokens += u.tokens
 		}
 	}
 	could := float64(provided[mainPool].tokens) * (1 - float64(w.margin)/1e6) * float64(c.until-from) / float64(hold)
 	r.Share = float64(tokens) / could
-	r.Dead = r.Share < 0.3
+	r.Dead = r.Share < 0.05
 	r.First = w.end
 	if c.first > 0 {
 		r.First = c.first - w.quiet

@@ -9,6 +9,7 @@ type mix struct {
 	least  int  // replicas
 	keeps  bool // servers are restarted
 	loses  bool // a process may die while Redis forgets: what only it knew is lost
+	evicts bool // may end without a snapshot
 	splits bool // may go over the quota, see log.md: two servers grant, or two clocks lie at once
 	margin uint32
 }
@@ -91,7 +92,7 @@ var mixes = []mix{
 	{name: "evict", faults: func(w *world) {
 		w.at(w.when(), w.evict)
 		w.crash(w.when())
-	}, loses: true},
+	}, loses: true, evicts: true},
 	{name: "wipefresh", loses: true, faults: func(w *world) {
 		t := w.when()
 		w.crash(t - w.between(100*milli, 2*second))

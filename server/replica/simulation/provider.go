@@ -41,9 +41,9 @@ type peak struct {
 
 func (p *peak) over() float64 { return float64(p.amount) / float64(p.quota) }
 
-// worst gives the worst window of all.
-func (p *provider) worst() (worst peak) {
-	worst.quota = 1
+// worst gives the worst window of all, what is in flight included, and without it.
+func (p *provider) worst() (worst, windows peak) {
+	worst.quota, windows.quota = 1, 1
 	for _, pool := range poolNames {
 		q := provided[pool]
 		for _, x := range []struct {
@@ -58,12 +58,17 @@ func (p *provider) worst() (worst peak) {
 			if x.metric == "calls" {
 				length = 0 // what is in flight: −1 where a call ends
 			}
-			if amount, at := fullest(p.counted[k], length); worst.amount == 0 || float64(amount)/float64(x.quota) > worst.over() {
-				worst = peak{k, amount, x.quota, at}
+			amount, at := fullest(p.counted[k], length)
+			full := peak{k, amount, x.quota, at}
+			if full.over() > worst.over() {
+				worst = full
+			}
+			if length > 0 && full.over() > windows.over() {
+				windows = full
 			}
 		}
 	}
-	return worst
+	return worst, windows
 }
 
 // fullest gives the most that any window of a length holds, and when it ends; of no length:

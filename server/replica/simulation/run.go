@@ -44,6 +44,7 @@ func Run(name string, seed uint64, o Options) Result {
 	for _, x := range w.hosts {
 		x.kill()
 	}
+	w.release()
 	if w.story != nil {
 		r.Digest = w.story.digest
 	}

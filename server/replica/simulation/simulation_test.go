@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ func TestSeeds(t *testing.T) {
 		report(t, &r)
 		return
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // worlds are small, and soon gone
 	rows := make([]row, len(names))
 	var next, failures atomic.Int64
 	var lock sync.Mutex
@@ -52,7 +54,7 @@ func TestSeeds(t *testing.T) {
 					return
 				}
 				m := i % len(names)
-				r := Run(names[m], *fromFlag+uint64(i/len(names)), Options{})
+				r := runOne(names[m], *fromFlag+uint64(i/len(names)))
 				lock.Lock()
 				rows[m].add(&r)
 				if report(t, &r) {
@@ -72,6 +74,19 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// runOne runs a world, and says which it was where it panics.
+func runOne(name string, seed uint64) Result {
+	done := false
+	defer func() {
+		if !done {
+			fmt.Printf("panic in -mix %s -from %d -seeds 1\n", name, seed)
+		}
+	}()
+	r := Run(name, seed, Options{})
+	done = true
+	return r
+}
+
 // report says what must not be, and how to see it again.
 func report(t *testing.T, r *Result) (failed bool) {
 	if list := r.Failures(); list != nil {
@@ -86,7 +101,7 @@ type row struct {
 	seeds, failed, over, diverged, lost, dead, slow, double, late, calls, breaks int
 	worst                                                                        float64
 	worstSeed                                                                    uint64
-	share                                                                        float64
+	share, windows                                                               float64
 }
 
 func (x *row) add(r *Result) {
@@ -107,18 +122,19 @@ func (x *row) add(r *Result) {
 	x.calls += r.Calls
 	x.breaks += r.Breaks
 	x.share += r.Share
+	x.windows = max(x.windows, r.Windows)
 	if r.Worst > x.worst {
 		x.worst, x.worstSeed = r.Worst, r.Seed
 	}
 }
 
 func table(to io.Writer, names []string, rows []row) {
-	fmt.Fprintf(to, "%-12s %7s %6s %6s %7s %8s %6s %6s %6s %6s %6s %6s %6s %6s %6s\n",
-		"mix", "seeds", "failed", "over", "worst", "seed", "diverg", "lost", "dead", "slow2s", "double", "late", "calls", "breaks", "share")
+	fmt.Fprintf(to, "%-12s %7s %6s %6s %7s %8s %7s %6s %6s %6s %6s %6s %6s %6s %6s %6s\n",
+		"mix", "seeds", "failed", "over", "worst", "seed", "window", "diverg", "lost", "dead", "slow2s", "double", "late", "calls", "breaks", "share")
 	for i, x := range rows {
 		n := max(1, float64(x.seeds))
-		fmt.Fprintf(to, "%-12s %7d %6d %6d %7.3f %8d %6d %6d %6d %6d %6d %6.1f %6.0f %6.1f %6.2f\n",
-			names[i], x.seeds, x.failed, x.over, x.worst, x.worstSeed, x.diverged, x.lost, x.dead, x.slow, x.double,
+		fmt.Fprintf(to, "%-12s %7d %6d %6d %7.3f %8d %7.3f %6d %6d %6d %6d %6d %6.1f %6.0f %6.1f %6.2f\n",
+			names[i], x.seeds, x.failed, x.over, x.worst, x.worstSeed, x.windows, x.diverged, x.lost, x.dead, x.slow, x.double,
 			float64(x.late)/n, float64(x.calls)/n, float64(x.breaks)/n, x.share/n)
 	}
 }

@@ -6,31 +6,55 @@ import "iter"
 // runs until it parks; so all there is happens in one order, which the seed decides.
 type task struct {
 	process *process
-	next    func() (struct{}, bool)
-	yield   func(struct{}) bool
+	do      func()      // nil: it has been done
 	wake    func(error) // ends the wait early; nil: it does not wait
+
+	next  func() (struct{}, bool)
+	stop  func()
+	yield func(struct{}) bool
 }
 
 // spawn lets a process do something that may wait. It begins at once, or where the process
 // stands still, when it goes on.
 func (w *world) spawn(p *process, do func()) {
-	t := &task{process: p}
-	t.next, _ = iter.Pull(func(yield func(struct{}) bool) {
-		t.yield = yield
-		do()
-	})
+	if p.dead {
+		return
+	}
+	t := w.task()
+	t.process, t.do = p, do
 	p.tasks[t] = w.count()
 	p.after(0, func() { w.step(t) })
+}
+
+// task gives a coroutine that has nothing to do: one that was used before, if there is any.
+func (w *world) task() *task {
+	if n := len(w.idle); n > 0 {
+		t := w.idle[n-1]
+		w.idle = w.idle[:n-1]
+		return t
+	}
+	t := &task{}
+	t.next, t.stop = iter.Pull(func(yield func(struct{}) bool) {
+		t.yield = yield
+		for more := true; more; more = yield(struct{}{}) {
+			t.do()
+			t.do = nil
+		}
+	})
+	return t
 }
 
 // step runs a task until it parks or ends.
 func (w *world) step(t *task) {
 	before := w.running
 	w.running = t
-	if _, more := t.next(); !more {
-		delete(t.process.tasks, t)
-	}
+	t.next()
 	w.running = before
+	if t.do == nil {
+		delete(t.process.tasks, t)
+		t.process = nil
+		w.idle = append(w.idle, t)
+	}
 }
 
 // park stops the running task until wake is called, which start is given: the first call
@@ -40,7 +64,8 @@ func (w *world) park(start func(wake func(error))) (err error) {
 	if t == nil {
 		panic("simulation: nobody runs who could wait")
 	}
-	if t.process.dead {
+	p := t.process
+	if p.dead {
 		return errDead
 	}
 	woken := false
@@ -49,13 +74,20 @@ func (w *world) park(start func(wake func(error))) (err error) {
 			return
 		}
 		woken, err, t.wake = true, e, nil
-		if t.process.dead {
+		if p.dead {
 			w.step(t)
 			return
 		}
-		t.process.after(0, func() { w.step(t) })
+		p.after(0, func() { w.step(t) })
 	}
 	start(t.wake)
 	t.yield(struct{}{})
 	return err
+}
+
+// release ends the coroutines.
+func (w *world) release() {
+	for _, t := range w.idle {
+		t.stop()
+	}
 }

@@ -248,15 +248,16 @@ const releaseTries = 15
 // release ends a lease, however often it takes.
 func (c *crowd) release(r *limiter.Release) {
 	w := c.world
-	done := false
-	tries := 0
+	done, tries, began := false, 0, w.now()
 	var try func()
 	try = func() {
 		if done {
 			return
 		}
 		if tries++; tries > releaseTries {
-			c.unheard++
+			if began > w.quiet {
+				c.unheard++
+			}
 			return
 		}
 		if p := c.choose().process; p != nil && !w.chance(w.network.lostRequest) {

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -18,6 +19,7 @@ type world struct {
 	random  *rand.Rand
 	story   *story
 	running *task
+	idle    []*task
 	counter uint64
 
 	network  network
@@ -66,12 +68,18 @@ func (w *world) exponential(rate float64) time.Duration {
 // pick gives one of several.
 func pick[T any](w *world, of ...T) T { return of[w.random.IntN(len(of))] }
 
+// mostEvents is far more than a world has.
+const mostEvents = 1_000_000
+
 // run lets everything happen until the end.
 func (w *world) run() {
-	for {
+	for events := 0; ; events++ {
 		t, ok := w.queue.Peek()
 		if !ok || t > w.end {
 			break
+		}
+		if events > mostEvents {
+			panic(fmt.Sprintf("simulation: %d events, and it is only %v", events, t))
 		}
 		_, do, _ := w.queue.Next()
 		do()
