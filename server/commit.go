@@ -24,7 +24,6 @@ func (o *organization) propose(cmd limiter.Command, c *call) {
 		c.out.err, c.left = errAway, true
 		return
 	}
-	c.sent = true
 	for {
 		if lead {
 			o.lead()
@@ -93,6 +92,9 @@ func (o *organization) submit(cmd limiter.Command, c *call) (lead, ok bool) {
 	defer o.mu.Unlock()
 	if o.absent {
 		return false, false
+	}
+	if c != nil {
+		c.sent = true
 	}
 	o.gathering.add(cmd, c)
 	lead = !o.leading

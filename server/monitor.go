@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
 	"github.com/watermaster-project/watermaster/server/policy"
@@ -168,6 +169,9 @@ func digest(h *pb.Headroom) uint64 {
 			bare.Replicas = append(bare.Replicas, &pb.Replica{Incarnation: r.Incarnation, Behaviour: r.Behaviour, Waiting: r.Waiting})
 		}
 		slices.SortFunc(bare.Replicas, func(a, b *pb.Replica) int { return strings.Compare(a.Incarnation, b.Incarnation) })
+		if h.Log.Away != nil {
+			bare.Away = &durationpb.Duration{}
+		}
 		if c := h.Log.RollCall; c != nil {
 			bare.RollCall = &pb.RollCall{Missing: c.Missing}
 		}

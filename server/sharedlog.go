@@ -23,7 +23,11 @@ func (o *organization) sharedLog(ctx context.Context) *pb.SharedLog {
 	if !o.replica.Shared() {
 		return nil
 	}
-	size := o.sizes.ask(ctx, o)
+	since, away := o.isAway()
+	var size store.Size
+	if !away {
+		size = o.sizes.ask(ctx, o)
+	}
 	o.replica.Lock()
 	defer o.replica.Unlock()
 	if o.replica.Lost() {
@@ -38,6 +42,9 @@ func (o *organization) sharedLog(ctx context.Context) *pb.SharedLog {
 		LogBytes:      size.LogBytes,
 		SnapshotBytes: size.SnapshotBytes,
 		Behaviour:     o.engine().Behaviour(),
+	}
+	if away {
+		l.Away = durationpb.New(max(0, time.Since(since)))
 	}
 	if size.Last != (store.Position{}) {
 		last := size.Last

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/store/redis"
 	"github.com/watermaster-project/watermaster/store/redis/redistest"
 )
 
@@ -34,6 +35,9 @@ func newDatabase(t *testing.T, s *site) database {
 	placeholder := regexp.MustCompile(`#[0-9a-f]{64}`)
 	if n := len(placeholder.FindAll(users, -1)); n != 1 {
 		t.Fatalf("users.acl has %d hashes of passwords, want 1", n)
+	}
+	if !strings.Contains(string(users), redis.MinimalACL) {
+		t.Errorf("users.acl: want %s", redis.MinimalACL)
 	}
 	users = placeholder.ReplaceAll(users, []byte("#"+hex.EncodeToString(hash[:])))
 	authority, err := os.ReadFile(s.path("tls", "ca.crt"))

@@ -64,7 +64,10 @@ const restoringFor = 5 * time.Second
 
 // Restoring says whether processes may still put back leases that the log does not have. The
 // caller holds the lock.
-func (r *Replica) Restoring() bool { return r.calling || r.engine.Now() < r.restored }
+func (r *Replica) Restoring() bool {
+	_, _, calling := r.engine.RollCall()
+	return calling || r.engine.Now() < r.restored
+}
 
 // apply applies an entry. own is the batch that it is, if it is one of ours that is seen for
 // the first time. Its own payload is decoded like any other: there is one path.

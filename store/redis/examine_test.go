@@ -166,10 +166,11 @@ func TestMinimalACL(t *testing.T) {
 			"+select", "+cluster|slots", "+asking": // another database, a cluster
 			continue
 		}
-		o.User = fmt.Sprint("without-", i)
-		allow(t, c, o.User, strings.Replace(redis.MinimalACL+" ", word+" ", "", 1))
+		each := o
+		each.User = fmt.Sprint("without-", i)
+		allow(t, c, each.User, strings.Replace(redis.MinimalACL+" ", word+" ", "", 1))
 		all.Go(func() {
-			if got, err := redis.Examine(t.Context(), s.URL(), o); err != nil || got.Worst() != redis.Fail {
+			if got, err := redis.Examine(t.Context(), s.URL(), each); err != nil || got.Worst() != redis.Fail {
 				t.Errorf("without %s nothing is missing; %v", word, err)
 			}
 		})

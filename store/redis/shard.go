@@ -37,7 +37,7 @@ func Shards(ctx context.Context, url string, o Options, organizations []string) 
 		defer func() { _ = c.Close() }()
 		limited, cancel := context.WithTimeout(ctx, longTimeouts*o.Timeout)
 		defer cancel()
-		if masters, err = c.ClusterSlots(limited).Result(); err != nil {
+		if masters, err = c.ClusterSlots(limited).Result(); err != nil { //nolint:staticcheck // shards are not what a log's user may ask for
 			return nil, fmt.Errorf("redis: ask for the cluster's slots: %w", err)
 		}
 	}

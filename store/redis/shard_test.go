@@ -18,7 +18,7 @@ func TestShards(t *testing.T) {
 	must(t, err)
 	c := goredis.NewClient(&goredis.Options{Addr: nodes[0].Address(), Protocol: 2})
 	defer func() { _ = c.Close() }()
-	slots, err := c.ClusterSlots(t.Context()).Result()
+	slots, err := c.ClusterSlots(t.Context()).Result() //nolint:staticcheck // as the log does
 	must(t, err)
 	for i, s := range list {
 		slot, err := c.ClusterKeySlot(t.Context(), s.Keys+"log").Result()

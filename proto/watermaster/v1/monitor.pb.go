@@ -459,7 +459,10 @@ type SharedLog struct {
 	// The version of the rules by which all decide.
 	Behaviour uint32 `protobuf:"varint,8,opt,name=behaviour,proto3" json:"behaviour,omitempty"`
 	// What was lost is being put back, and nothing is granted meanwhile. Absent: nothing was.
-	RollCall      *RollCall `protobuf:"bytes,9,opt,name=roll_call,json=rollCall,proto3" json:"roll_call,omitempty"`
+	RollCall *RollCall `protobuf:"bytes,9,opt,name=roll_call,json=rollCall,proto3" json:"roll_call,omitempty"`
+	// For how long the store could not be reached: what is asked here is decided alone, as the
+	// configuration's when_away says, and all else is as it was then. Absent: it is reached.
+	Away          *durationpb.Duration `protobuf:"bytes,10,opt,name=away,proto3" json:"away,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -553,6 +556,13 @@ func (x *SharedLog) GetBehaviour() uint32 {
 func (x *SharedLog) GetRollCall() *RollCall {
 	if x != nil {
 		return x.RollCall
+	}
+	return nil
+}
+
+func (x *SharedLog) GetAway() *durationpb.Duration {
+	if x != nil {
+		return x.Away
 	}
 	return nil
 }
@@ -1185,7 +1195,7 @@ const file_watermaster_v1_monitor_proto_rawDesc = "" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12'\n" +
 	"\x0fconfig_revision\x18\x03 \x01(\x03R\x0econfigRevision\x125\n" +
 	"\x06limits\x18\x04 \x03(\v2\x1d.watermaster.v1.LimitHeadroomR\x06limits\x12+\n" +
-	"\x03log\x18\x05 \x01(\v2\x19.watermaster.v1.SharedLogR\x03log\"\xce\x02\n" +
+	"\x03log\x18\x05 \x01(\v2\x19.watermaster.v1.SharedLogR\x03log\"\xfd\x02\n" +
 	"\tSharedLog\x123\n" +
 	"\breplicas\x18\x01 \x03(\v2\x17.watermaster.v1.ReplicaR\breplicas\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\tR\bposition\x12\x10\n" +
@@ -1195,7 +1205,9 @@ const file_watermaster_v1_monitor_proto_rawDesc = "" +
 	"\tlog_bytes\x18\x06 \x01(\x03R\blogBytes\x12%\n" +
 	"\x0esnapshot_bytes\x18\a \x01(\x03R\rsnapshotBytes\x12\x1c\n" +
 	"\tbehaviour\x18\b \x01(\rR\tbehaviour\x125\n" +
-	"\troll_call\x18\t \x01(\v2\x18.watermaster.v1.RollCallR\brollCall\"\xa8\x01\n" +
+	"\troll_call\x18\t \x01(\v2\x18.watermaster.v1.RollCallR\brollCall\x12-\n" +
+	"\x04away\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\x04away\"\xa8\x01\n" +
 	"\aReplica\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\tR\vincarnation\x12\x12\n" +
 	"\x04self\x18\x02 \x01(\bR\x04self\x12/\n" +
@@ -1295,27 +1307,28 @@ var file_watermaster_v1_monitor_proto_depIdxs = []int32{
 	7,  // 6: watermaster.v1.SharedLog.replicas:type_name -> watermaster.v1.Replica
 	14, // 7: watermaster.v1.SharedLog.age:type_name -> google.protobuf.Duration
 	8,  // 8: watermaster.v1.SharedLog.roll_call:type_name -> watermaster.v1.RollCall
-	14, // 9: watermaster.v1.Replica.heard:type_name -> google.protobuf.Duration
-	14, // 10: watermaster.v1.RollCall.since:type_name -> google.protobuf.Duration
-	0,  // 11: watermaster.v1.LimitHeadroom.shape:type_name -> watermaster.v1.LimitShape
-	14, // 12: watermaster.v1.LimitHeadroom.window:type_name -> google.protobuf.Duration
-	10, // 13: watermaster.v1.LimitHeadroom.by_class:type_name -> watermaster.v1.ClassHeadroom
-	11, // 14: watermaster.v1.LimitHeadroom.trend:type_name -> watermaster.v1.Trend
-	14, // 15: watermaster.v1.LimitHeadroom.time_to_exhaustion:type_name -> google.protobuf.Duration
-	12, // 16: watermaster.v1.LimitHeadroom.gates:type_name -> watermaster.v1.PoolGate
-	13, // 17: watermaster.v1.LimitHeadroom.top_consumers:type_name -> watermaster.v1.Consumer
-	14, // 18: watermaster.v1.ClassHeadroom.longest_wait:type_name -> google.protobuf.Duration
-	14, // 19: watermaster.v1.Trend.step:type_name -> google.protobuf.Duration
-	14, // 20: watermaster.v1.PoolGate.remaining:type_name -> google.protobuf.Duration
-	1,  // 21: watermaster.v1.MonitorService.GetHeadroom:input_type -> watermaster.v1.GetHeadroomRequest
-	3,  // 22: watermaster.v1.MonitorService.WatchHeadroom:input_type -> watermaster.v1.WatchHeadroomRequest
-	2,  // 23: watermaster.v1.MonitorService.GetHeadroom:output_type -> watermaster.v1.GetHeadroomResponse
-	4,  // 24: watermaster.v1.MonitorService.WatchHeadroom:output_type -> watermaster.v1.WatchHeadroomResponse
-	23, // [23:25] is the sub-list for method output_type
-	21, // [21:23] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	14, // 9: watermaster.v1.SharedLog.away:type_name -> google.protobuf.Duration
+	14, // 10: watermaster.v1.Replica.heard:type_name -> google.protobuf.Duration
+	14, // 11: watermaster.v1.RollCall.since:type_name -> google.protobuf.Duration
+	0,  // 12: watermaster.v1.LimitHeadroom.shape:type_name -> watermaster.v1.LimitShape
+	14, // 13: watermaster.v1.LimitHeadroom.window:type_name -> google.protobuf.Duration
+	10, // 14: watermaster.v1.LimitHeadroom.by_class:type_name -> watermaster.v1.ClassHeadroom
+	11, // 15: watermaster.v1.LimitHeadroom.trend:type_name -> watermaster.v1.Trend
+	14, // 16: watermaster.v1.LimitHeadroom.time_to_exhaustion:type_name -> google.protobuf.Duration
+	12, // 17: watermaster.v1.LimitHeadroom.gates:type_name -> watermaster.v1.PoolGate
+	13, // 18: watermaster.v1.LimitHeadroom.top_consumers:type_name -> watermaster.v1.Consumer
+	14, // 19: watermaster.v1.ClassHeadroom.longest_wait:type_name -> google.protobuf.Duration
+	14, // 20: watermaster.v1.Trend.step:type_name -> google.protobuf.Duration
+	14, // 21: watermaster.v1.PoolGate.remaining:type_name -> google.protobuf.Duration
+	1,  // 22: watermaster.v1.MonitorService.GetHeadroom:input_type -> watermaster.v1.GetHeadroomRequest
+	3,  // 23: watermaster.v1.MonitorService.WatchHeadroom:input_type -> watermaster.v1.WatchHeadroomRequest
+	2,  // 24: watermaster.v1.MonitorService.GetHeadroom:output_type -> watermaster.v1.GetHeadroomResponse
+	4,  // 25: watermaster.v1.MonitorService.WatchHeadroom:output_type -> watermaster.v1.WatchHeadroomResponse
+	24, // [24:26] is the sub-list for method output_type
+	22, // [22:24] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_watermaster_v1_monitor_proto_init() }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -302,5 +303,52 @@ func TestCheckStore(t *testing.T) {
 	}
 	if a, err := r.client(nil).Acquire(t.Context(), request("a", 1)); err != nil || a.GetGranted() == nil {
 		t.Errorf("after it was examined: got %v, %v", a, err)
+	}
+}
+
+// TestStoreAway: while Redis is away a replica goes on alone and says so, to balancers as to
+// people, and is well again once it is back.
+func TestStoreAway(t *testing.T) {
+	server := redistest.Start(t)
+	r := start(t, "--config", quickstart, "--store", server.URL())
+	if a, err := r.client(nil).Acquire(t.Context(), request("a", 10)); err != nil || a.GetGranted() == nil {
+		t.Fatalf("got %v, %v, want a grant", a, err)
+	}
+	ready := func(want int) string {
+		t.Helper()
+		late := time.After(20 * time.Second)
+		for {
+			body, status := r.fetch("/readyz")
+			if status == want {
+				return body
+			}
+			select {
+			case <-late:
+				t.Fatalf("/readyz: got %d, %s; want %d", status, body, want)
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	ready(200)
+	server.Kill()
+	if a, err := r.client(nil).Acquire(t.Context(), request("b", 10)); err != nil || a.GetGranted() == nil {
+		t.Errorf("got %v, %v, want a grant from the margin", a, err)
+	}
+	if body := ready(503); !strings.Contains(body, "when_away") {
+		t.Errorf("/readyz: got %s", body)
+	}
+	if out, err := execute(t, "top", "--plain", "--address", r.grpc); err != nil || !strings.Contains(out, "cannot be reached") {
+		t.Errorf("got %v:\n%s", err, out)
+	}
+	if body, _ := r.fetch("/metrics"); !strings.Contains(body, `watermaster_store_away{organization="acme"} 1`) {
+		t.Error("watermaster_store_away is not 1")
+	}
+	server.Restart()
+	ready(200)
+	if body, _ := r.fetch("/metrics"); !strings.Contains(body, `watermaster_store_away{organization="acme"} 0`) {
+		t.Error("watermaster_store_away is not 0")
+	}
+	if out, err := execute(t, "top", "--plain", "--address", r.grpc); err != nil || strings.Contains(out, "cannot be reached") {
+		t.Errorf("got %v:\n%s", err, out)
 	}
 }

@@ -132,8 +132,12 @@ func (s *Server) ping() error {
 
 // Kill ends the server as kill -9 does. Its files stay.
 func (s *Server) Kill() {
-	_ = s.command.Process.Kill() // it may have ended
-	<-s.ended
+	select {
+	case <-s.ended: // its number may be another's by now
+	default:
+		killAll(s.command.Process.Pid)
+		<-s.ended
+	}
 }
 
 // Pause stops the server until Continue; connections stay.

@@ -15,6 +15,9 @@ func sharing(l *pb.SharedLog) (parts []piece) {
 	if l == nil {
 		return nil
 	}
+	if l.Away != nil {
+		parts = append(parts, piece{"store away", alarm})
+	}
 	if c := l.GetRollCall(); c != nil {
 		parts = append(parts, piece{fmt.Sprintf("roll call, %d missing", c.GetMissing()), alarm})
 	}
@@ -33,6 +36,9 @@ func replicas(l *pb.SharedLog, age time.Duration) (lines []line) {
 		at, look = at+"; its end is "+clean(l.GetEnd()), caution
 	}
 	lines = append(lines, line{{at, look}})
+	if l.Away != nil {
+		lines = append(lines, line{{"the store cannot be reached for " + duration(l.Away.AsDuration()+age) + ": this replica decides alone, as when_away says", alarm}})
+	}
 	if l.GetEntries() > 0 {
 		lines = append(lines, line{{fmt.Sprintf("%s of %sB, and a state of %sB before them; rules %d",
 			entries(l.GetEntries()), amount("", l.GetLogBytes()), amount("", l.GetSnapshotBytes()), l.GetBehaviour()), 0}})

@@ -86,6 +86,13 @@ func shared() *pb.Headroom {
 	return h
 }
 
+// away is an organization whose store cannot be reached by the replica that answers.
+func away() *pb.Headroom {
+	h := shared()
+	h.Log.End, h.Log.Entries, h.Log.RollCall, h.Log.Away = "", 0, nil, durationpb.New(75*time.Second)
+	return h
+}
+
 // wide has names as long as they may be, of letters of every width, and with signs that
 // would take over the terminal.
 func wide() *pb.Headroom {
@@ -136,6 +143,7 @@ func scenes() map[string]State {
 		"typing":     connected(State{Headroom: marked, Filter: "no such", Typing: true}),
 		"shared":     connected(State{Headroom: shared()}),
 		"replicas":   connected(State{Headroom: shared(), Replicas: true, Age: time.Second}),
+		"away":       connected(State{Headroom: away(), Replicas: true}),
 		"alone":      connected(State{Headroom: headroom(), Replicas: true}),
 		"help":       connected(State{Headroom: busy(), Help: true}),
 	}
