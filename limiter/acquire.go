@@ -26,7 +26,6 @@ func (e *Engine) acquire(c *Acquire) {
 	t.arrived = min(c.Arrived, e.now)
 	t.until = e.now.Add(max(0, c.MaxWait))
 	t.ttl = max(c.TTL, time.Millisecond)
-	e.longestOfTTLs = max(e.longestOfTTLs, t.ttl)
 	t.keyed = true
 	e.keys[c.Key] = t
 	pr.tickets++

@@ -33,17 +33,6 @@ type Engine struct {
 	rulesHold   time.Duration // the longest that a charge counts in any limit
 	lastEnd     Time          // no lease that is open ends later
 
-<<<<<<< HEAD
-	entries     uint64 // that have begun
-	sender      uint64 // of the entry that began last
-	behaviour   uint32
-	processes   []process // by id
-	nextSilence Time      // not later than any process's next
-	call        rollCall
-	seats       []seat
-	afterLoss   LossPolicy
-	coldHold    time.Duration // see ColdHold
-=======
 	entries       uint64 // that have begun
 	sender        uint64 // of the entry that began last
 	behaviour     uint32
@@ -51,9 +40,9 @@ type Engine struct {
 	nextSilence   Time      // not later than any process's next
 	nextForgotten Time      // not later than any process may be forgotten
 	call          rollCall
+	seats         []seat
 	afterLoss     LossPolicy
 	coldHold      time.Duration // see ColdHold
->>>>>>> engine
 
 	keys   map[Key]*ticket
 	leases map[LeaseID]*ticket
@@ -64,8 +53,6 @@ type Engine struct {
 	anyDirty bool
 
 	// No decision reads these: see longestTTL.
-	longestOfTTLs time.Duration
-	ttlsAsOf      Time
 
 	// Scratch space of one command.
 	events  []Event

@@ -147,14 +147,9 @@ func (e *Engine) Waits(key Key) (LeaseID, bool) {
 	return t.lease, true
 }
 
-<<<<<<< HEAD
-// Hold is how long anything of the state may go on mattering though nothing more comes: as
-// long as a charge counts in any limit, and until the last open lease ends. What is remembered
-// only for those who are late does not count. It costs nothing to ask.
-=======
 // Hold is how long anything of the state may go on mattering though nothing more comes, > 0:
-// what runs does until its TTL ends, and is held from then on, or remembered, if that is longer.
->>>>>>> engine
+// what runs does until its TTL ends, and counts in the windows from then on; else as long as a
+// charge counts in any limit. What is remembered only for those who are late does not count.
 func (e *Engine) Hold() time.Duration {
 	switch {
 	case e.config == nil:
@@ -162,7 +157,7 @@ func (e *Engine) Hold() time.Duration {
 	case e.open == 0:
 		return e.rulesHold
 	}
-	return min(max(e.rulesHold, e.lastEnd.Sub(e.now)), time.Duration(maxSpan))
+	return min(max(0, e.lastEnd.Sub(e.now))+e.rulesHold, time.Duration(maxSpan))
 }
 
 // holdOfRules is the longest time that a charge counts in any limit of the configuration.
@@ -185,11 +180,7 @@ func (e *Engine) holdOfRules() time.Duration {
 			look(r)
 		}
 	}
-<<<<<<< HEAD
 	return min(longest, time.Duration(maxSpan))
-=======
-	return min(e.longestTTL(), time.Duration(maxSpan)) + max(longest, unsettledKept)
->>>>>>> engine
 }
 
 // leastHold is for those who have no windows: it bounds how soon a log may be forgotten.
@@ -198,19 +189,3 @@ const leastHold = time.Second
 // longestPeriod is the length of a calendar's periods at most, with an hour for the clocks
 // that are set back.
 var longestPeriod = [...]time.Duration{Day: 25 * time.Hour, Week: 169 * time.Hour, Month: (31*24 + 1) * time.Hour}
-<<<<<<< HEAD
-=======
-
-// longestTTL gives the longest TTL of what runs or waits, or has done so in the last minute.
-func (e *Engine) longestTTL() time.Duration {
-	if e.now >= e.ttlsAsOf.Add(time.Minute) {
-		e.ttlsAsOf, e.longestOfTTLs = e.now, 0
-		for _, tm := range e.timers.timers {
-			if t := tm.ticket; t.state == ticketOpen || t.state == ticketWaiting {
-				e.longestOfTTLs = max(e.longestOfTTLs, t.ttl)
-			}
-		}
-	}
-	return e.longestOfTTLs
-}
->>>>>>> engine

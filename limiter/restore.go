@@ -140,7 +140,6 @@ func (e *Engine) restoreLease(s *LeaseState) {
 	t.granted = max(0, e.now.Add(-s.age()))
 	t.arrived = t.granted
 	t.ttl = max(s.TTL, time.Millisecond)
-	e.longestOfTTLs = max(e.longestOfTTLs, t.ttl)
 	pr.tickets++
 	ended := max(t.granted, e.now.Add(-min(max(s.Ended, 0), time.Duration(maxSpan))))
 	switch {
