@@ -120,6 +120,29 @@ func TestWiped(t *testing.T) {
 	}
 }
 
+// A log that was begun anew by a process that knew nothing, and has put no limits in force yet,
+// gets both from the one that knows.
+func TestRestoredIntoNothing(t *testing.T) {
+	s := redistest.Start(t)
+	a := join(t, dial(t, s), nil)
+	a.must(slots(3))
+	a.must(a.acquire("one"), a.acquire("two"))
+	a.turn.Lock() // it does not hear of it
+	wipe(t, s)
+	b := join(t, dial(t, s), nil)
+	a.turn.Unlock()
+	a.read()
+	same(t, a, b)
+	if open, _ := b.counts(); open != 2 || b.replica.Engine().InForce() == nil {
+		t.Errorf("%d leases, limits in force: %v", open, b.replica.Engine().InForce() != nil)
+	}
+	b.must(b.acquire("three"), b.acquire("four"))
+	b.await("three")
+	if b.granted("four") != (limiter.LeaseID{}) {
+		t.Error("four run where three may")
+	}
+}
+
 // Rules that a process does not know are not in force while it is there; one that comes later
 // says why it does not serve.
 func TestVersions(t *testing.T) {
