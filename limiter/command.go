@@ -268,7 +268,8 @@ type Join struct {
 // Restore puts back what the log has lost of leases. Each is a forced charge, like a debt,
 // entered at the time at which it was made. Of a lease that is known already it changes
 // only what the log does not know: how it was settled, that it was renewed, what was reported.
-// So it may come any number of times, and from everybody who remembers.
+// So it may come any number of times, and from everybody who remembers. An engine without a
+// configuration has no limits to charge, and drops it: Configure comes first.
 type Restore struct{ Leases []LeaseState }
 
 // LeaseState is what Restore knows of a lease; see Engine.Lost. Times are told as what has
@@ -298,10 +299,9 @@ type HeldCharge struct {
 }
 
 // Loss tells that entries may be gone that were answered: from here on nothing is granted
-// until those that may know more have come. What the sender itself restores belongs into the
-// same entry, behind the Loss.
+// until those that may know more have come. It belongs before all else in its entry, for other
+// commands let time pass, and grant; behind it, in the same entry, what the sender restores.
 type Loss struct {
-	// It belongs before all else in the entry, for other commands let time pass, and grant.
 	// History names the log as it is now. A roll call begins once per history.
 	History uint64
 	// Restores: the sender restores something. Then one begins in a known history too, unless one

@@ -33,15 +33,16 @@ type Engine struct {
 	rulesHold   time.Duration // the longest that a charge counts in any limit
 	lastEnd     Time          // no lease that is open ends later
 
-	entries     uint64 // that have begun
-	sender      uint64 // of the entry that began last
-	behaviour   uint32
-	processes   []process // by id
-	nextSilence Time      // not later than any process's next
-	call        rollCall
-	seats       []seat
-	afterLoss   LossPolicy
-	coldHold    time.Duration // see ColdHold
+	entries       uint64 // that have begun
+	sender        uint64 // of the entry that began last
+	behaviour     uint32
+	processes     []process // by id
+	nextSilence   Time      // not later than any process's next
+	nextForgotten Time      // not later than any process may be forgotten
+	call          rollCall
+	seats         []seat
+	afterLoss     LossPolicy
+	coldHold      time.Duration // see ColdHold
 
 	keys   map[Key]*ticket
 	leases map[LeaseID]*ticket
@@ -50,6 +51,8 @@ type Engine struct {
 
 	nextPump Time // least nextAt of all pools
 	anyDirty bool
+
+	// No decision reads these: see longestTTL.
 
 	// Scratch space of one command.
 	events  []Event

@@ -147,9 +147,9 @@ func (e *Engine) Waits(key Key) (LeaseID, bool) {
 	return t.lease, true
 }
 
-// Hold is how long anything of the state may go on mattering though nothing more comes: as
-// long as a charge counts in any limit, and until the last open lease ends. What is remembered
-// only for those who are late does not count. It costs nothing to ask.
+// Hold is how long anything of the state may go on mattering though nothing more comes, > 0:
+// what runs does until its TTL ends, and counts in the windows from then on; else as long as a
+// charge counts in any limit. What is remembered only for those who are late does not count.
 func (e *Engine) Hold() time.Duration {
 	switch {
 	case e.config == nil:
@@ -157,7 +157,7 @@ func (e *Engine) Hold() time.Duration {
 	case e.open == 0:
 		return e.rulesHold
 	}
-	return min(max(e.rulesHold, e.lastEnd.Sub(e.now)), time.Duration(maxSpan))
+	return min(max(0, e.lastEnd.Sub(e.now))+e.rulesHold, time.Duration(maxSpan))
 }
 
 // holdOfRules is the longest time that a charge counts in any limit of the configuration.

@@ -88,7 +88,7 @@ func compareRestored(seed uint64, length int) error {
 	c.more = c.more || !honest
 	c.now = c.whole.now
 	if c.shifted {
-		c.now = begun + Time(g.upTo(10*time.Hour))
+		c.now = begun + Time(g.upTo(pick(g, 10*time.Hour, c.whole.now.Sub(begun))))
 	}
 	for _, l := range c.whole.table {
 		if l != nil && l.Shape == SlidingWindow {

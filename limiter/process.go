@@ -36,15 +36,14 @@ func (e *Engine) Begin(incarnation, number uint64, now Time) bool {
 	e.entries++
 	e.sender = incarnation
 	e.call.telling = false
-	e.forgetProcesses()
-	p := e.hear(incarnation)
-	if number <= p.number {
-		e.watch()
-		return false
+	if e.nextForgotten < e.now {
+		e.forgetProcesses()
 	}
-	p.number = number
+	p := e.hear(incarnation)
+	fresh := number > p.number
+	p.number = max(p.number, number)
 	e.watch()
-	return true
+	return fresh
 }
 
 // Entries tells how many entries have begun since the log did.
@@ -168,12 +167,18 @@ func (p *process) next() Time {
 	return p.heard.Add(heardWithin)
 }
 
-// watch finds when a silence comes to matter, whichever it is.
+// watch finds when a silence comes to matter, whichever it is, and when anybody may be
+// forgotten.
 func (e *Engine) watch() {
-	e.nextSilence = Never
+	silence, heard := Never, Never
 	for i := range e.processes {
-		e.nextSilence = min(e.nextSilence, e.processes[i].next())
+		p := &e.processes[i]
+		heard = min(heard, p.heard)
+		if p.waiting > 0 {
+			silence = min(silence, p.next())
+		}
 	}
+	e.nextSilence, e.nextForgotten = silence, heard.Add(processKept)
 }
 
 // listen marks the waiters of processes that have become silent, and ends the places of

@@ -52,6 +52,7 @@ type organization struct {
 	showLater *time.Timer // makes it
 
 	committing *batch      // the leader's own
+	applied    bool        // it has been, and its calls were told
 	retired    atomic.Bool // nothing is appended any more
 
 	// What follows from the log. Held by the replica's lock, which it has while entries are

@@ -187,7 +187,7 @@ func (s *Server) changeHealth(change func()) {
 	defer s.healthLock.Unlock()
 	change()
 	to := healthpb.HealthCheckResponse_NOT_SERVING
-	if s.serving && s.lost == 0 && s.away == 0 {
+	if s.serving && s.lost == 0 && !s.isAway() {
 		to = healthpb.HealthCheckResponse_SERVING
 	}
 	for _, name := range []string{"", pb.LimiterService_ServiceDesc.ServiceName, pb.MonitorService_ServiceDesc.ServiceName} {
@@ -204,7 +204,7 @@ func (s *Server) Ready() error {
 		return errDraining
 	case !s.serving:
 		return errors.New("the server has not begun")
-	case s.away > 0:
+	case s.isAway():
 		return fmt.Errorf("the log of %d organizations cannot be reached: what is asked here is decided alone, as when_away says", s.away)
 	case s.lost > 0:
 		return fmt.Errorf("the state of %d organizations is lost to a fault; the log says why", s.lost)
@@ -219,6 +219,10 @@ func (s *Server) awayChanged(o *organization) {
 		time.AfterFunc(notServingAfter-time.Since(since), func() { s.lookAway(o) })
 	}
 }
+
+// isAway says whether the logs of all organizations are away: where some can be reached, others
+// are no better off. The caller holds healthLock.
+func (s *Server) isAway() bool { return s.away > 0 && s.away >= len(s.directory.Load().list) }
 
 // lookAway looks whether an organization's log is away for so long that clients are better
 // sent to other processes.

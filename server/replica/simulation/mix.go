@@ -112,7 +112,7 @@ var mixes = []mix{
 		})
 	}},
 	{name: "idle", faults: func(w *world) {
-		w.skip(w.begin+3*second, keysLast+w.between(-1500*milli, 2*second))
+		w.skip(w.begin+2*second, w.between(hold, 3*hold)) // the keys may expire meanwhile
 	}},
 	{name: "split", splits: true, least: 2, faults: func(w *world) {
 		w.at(w.when(), func() { w.failover(w.between(100*milli, 3*second), true) })
@@ -128,9 +128,6 @@ var mixes = []mix{
 		w.at(w.when(), func() { w.failover(150*milli, false) })
 	}},
 }
-
-// keysLast is how long the keys of a log stay that nobody appends to since it was created.
-const keysLast = 10*time.Minute + 2*second
 
 // bursts lets a burst come early, to one replica and with a follower that lags, and
 // something happen in it.

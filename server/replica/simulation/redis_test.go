@@ -91,7 +91,7 @@ func (c *commands) next() []any {
 		return []any{"del", pick(w, log, snapshot, marker), snapshot}
 	case 10:
 		return pick(w, []any{"persist", log}, []any{"pexpire", log, 60_000 * (10 + w.random.Int64N(1<<20))},
-			[]any{"pexpire", snapshot, 60_000 * (10 + w.random.Int64N(1<<20)), "gt"})
+			[]any{"pexpireat", snapshot, 4_000_000_000_000 + w.random.Int64N(1<<40)})
 	case 11:
 		c.ids += 200
 		return []any{

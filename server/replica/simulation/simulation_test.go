@@ -18,6 +18,7 @@ var (
 	seedsFlag = flag.Int("seeds", 0, "how many seeds in all; 0: a number that fits a test")
 	fromFlag  = flag.Uint64("from", 1, "the first seed")
 	mixFlag   = flag.String("mix", "", "mixes of faults, with commas; empty: all")
+	stopFlag  = flag.Bool("stop", false, "stop at the first failure")
 	tableFlag = flag.Bool("table", false, "print a row for each mix")
 )
 
@@ -50,7 +51,7 @@ func TestSeeds(t *testing.T) {
 		workers.Go(func() {
 			for {
 				i := int(next.Add(1) - 1)
-				if i >= seeds || failures.Load() > 20 {
+				if i >= seeds || failures.Load() > 20 || *stopFlag && failures.Load() > 0 {
 					return
 				}
 				m := i % len(names)

@@ -50,10 +50,14 @@ func (t *transport) confirm(channel string) {
 	t.process.look()
 }
 
-// publish gives a message to all who listen.
-func (s *server) publish(channel, message string) {
+// publish gives a message to all who listen, and says how many they are.
+func (s *server) publish(channel, message string) (receivers int64) {
 	w := s.world
 	for _, t := range s.listeners {
+		if !slices.Contains(t.channels, channel) {
+			continue
+		}
+		receivers++
 		run := s.run
 		t.process.after(w.hop(), func() {
 			if t.attached == s && t.run == run && !t.process.host.cut && slices.Contains(t.channels, channel) {
@@ -62,4 +66,5 @@ func (s *server) publish(channel, message string) {
 			}
 		})
 	}
+	return receivers
 }

@@ -90,6 +90,7 @@ func TestAway(t *testing.T) {
 			way := connect(t, s.Address())
 			a, b := join(t, budget, way.url()), join(t, budget, way.url())
 			l := drive(t, a.address, b.address)
+			l.alone = true
 			l.granted(0, 5*time.Second)
 			time.Sleep(2500 * time.Millisecond) // the first window is over
 			before := l.rate(l.now()-window, l.now())
@@ -133,6 +134,7 @@ func TestPartitionOfOne(t *testing.T) {
 	way := connect(t, s.Address())
 	a, b, c := join(t, budget, way.url()), join(t, budget, s.URL()), join(t, budget, s.URL())
 	l := drive(t, a.address, b.address, c.address)
+	l.alone = true
 	l.granted(0, 5*time.Second)
 	for range figure(2, 20) {
 		time.Sleep(time.Second)
