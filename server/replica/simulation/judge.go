@@ -37,6 +37,7 @@ type Result struct {
 	First   time.Duration // after the faults
 	Late    int           // grants that came too late to be used
 	Breaks  int           // of the log
+	Alone   int           // grants that were made without it
 	mix     *mix
 }
 
@@ -63,7 +64,7 @@ func (w *world) judge(m *mix) (r Result) {
 	worst, windows := w.provider.worst()
 	r.Worst, r.Over, r.Windows = worst.over(), worst.amount > worst.quota, windows.over()
 	r.Where = fmt.Sprintf("%s of %s until %.3f s", worst.counter.metric, worst.counter.pool, worst.at.Seconds())
-	r.Calls, r.Late, r.Breaks = len(w.workers.used), w.workers.late, w.breaks
+	r.Calls, r.Late, r.Breaks, r.Alone = len(w.workers.used), w.workers.late, w.breaks, w.alone
 	r.Unheard = w.workers.unheard
 	w.traffic(&r)
 	for _, s := range w.servers {
