@@ -1,7 +1,7 @@
 # What there is to do. `make` or `make help` lists it. Everything needs only Go: tools are
 # pinned here (and, for plugins, in buf.gen.yaml) and run by the Go command. The tests of the
-# deployments and of store/redis also ask others' tools (`make tools`), and say so
-# where they find none.
+# deployments, of store/redis and of faults, and the demo, also ask others' tools (`make tools`),
+# and say so where they find none.
 
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
