@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"runtime"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -27,11 +26,8 @@ const timeout = 100 * time.Millisecond
 type probe struct {
 	mu   sync.Mutex
 	took []time.Duration
-	late []time.Duration // by which timers were
 	end  func()
 }
-
-const probeEvery = 10 * time.Millisecond
 
 func startProbe(t *testing.T, replica pb.LimiterServiceClient) *probe {
 	p := &probe{}
@@ -39,9 +35,7 @@ func startProbe(t *testing.T, replica pb.LimiterServiceClient) *probe {
 	var all sync.WaitGroup
 	all.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
-			began := time.Now()
-			time.Sleep(probeEvery)
-			p.late = append(p.late, time.Since(began)-probeEvery)
+			time.Sleep(10 * time.Millisecond)
 			all.Go(func() {
 				r := ask(t.Name()+time.Now().String(), "m", 0)
 				within, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -63,18 +57,6 @@ func startProbe(t *testing.T, replica pb.LimiterServiceClient) *probe {
 	})
 	p.end = func() { cancel(); all.Wait() }
 	return p
-}
-
-// quiet is how late timers are at most, at p95, on a machine of which times can be told.
-const quiet = 4 * time.Millisecond
-
-// percentile gives the p-th part of what was measured; it sorts it.
-func percentile(list []time.Duration, p float64) time.Duration {
-	if len(list) == 0 {
-		return 0
-	}
-	slices.Sort(list)
-	return list[min(len(list)-1, int(p*float64(len(list))))]
 }
 
 // absences are the ways in which Redis is away for all replicas.
@@ -108,6 +90,7 @@ func TestAway(t *testing.T) {
 			row.begin(s, way)
 			began := l.now()
 			time.Sleep(2 * timeout)
+			disturbed := watchMachine(t)
 			p := startProbe(t, a.limiter)
 			time.Sleep(figure(2*time.Second, 30*time.Second))
 			p.end()
@@ -119,8 +102,7 @@ func TestAway(t *testing.T) {
 			p99 := percentile(p.took, 0.99)
 			t.Logf("%d answers while away, p50 %v, p99 %v; %.0f grants a second before, %.0f while away, %.0f after, the first %v after",
 				len(p.took), percentile(p.took, 0.5), p99, before, l.rate(began+2*timeout, healed), after, back)
-			if late := percentile(p.late, 0.95); late > quiet {
-				t.Logf("others use the machine: timers are late by %v, so nothing can be said of times", late)
+			if disturbed() {
 				l.end()
 				return
 			}
