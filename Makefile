@@ -80,6 +80,12 @@ prove: ## Replay TRACES before strict providers and write the tables of PROOF.md
 mutants: ## Plant bugs in the engine, one at a time: its tests must notice each
 	go test -tags mutants -run TestMutants -v -timeout 30m ./limiter
 
+# Hours. TORTURE selects tests.
+TORTURE ?= .
+.PHONY: torture
+torture: tools ## Run the long figures of the faults on real servers (TORTURE: which)
+	go test ./server/cmd/watermaster/faults -count 1 -timeout 12h -v -run '$(TORTURE)' -args -torture
+
 .PHONY: generate
 generate: ## Generate Go and the OpenAPI document from proto/
 	$(BUF) generate

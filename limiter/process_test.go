@@ -42,11 +42,11 @@ func TestHold(t *testing.T) {
 		ttl    time.Duration // of the one lease; 0: there is none
 		want   time.Duration
 	}{
-		{"nothing", nil, 0, 10 * time.Minute},
-		{"a minute", []LimitSpec{window(time.Minute)}, 0, 10 * time.Minute},
+		{"nothing", nil, 0, time.Second},
+		{"a minute", []LimitSpec{window(time.Minute)}, 0, time.Minute + time.Second},
 		{"an hour", []LimitSpec{window(time.Minute), window(time.Hour)}, 0, time.Hour + time.Second},
 		{"a day, as long as it may be", []LimitSpec{day}, 0, 25*time.Hour + time.Second},
-		{"a lease", []LimitSpec{window(time.Minute)}, time.Hour, time.Hour + 10*time.Minute},
+		{"a lease", []LimitSpec{window(time.Minute)}, time.Hour, time.Hour + time.Minute + time.Second},
 		{"a lease that may be charged at its end", []LimitSpec{window(time.Hour)}, time.Hour, 2*time.Hour + time.Second},
 	}
 	for _, r := range rows {

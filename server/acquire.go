@@ -249,6 +249,7 @@ func (o *organization) depart(ctx context.Context, c *call) (*outcome, error) {
 		c.cancel.Lease = p.lease
 		if others = p.calls != c || c.same != nil; others {
 			c.forsake() // they keep the place
+			o.soloLeave(c.cancel.Key, c, c.cancel.Departure)
 		}
 	}
 	o.replica.Unlock()

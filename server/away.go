@@ -62,9 +62,18 @@ func (o *organization) recommit(ctx context.Context, b *batch) error {
 	if !o.replica.InDoubt(&b.Batch) {
 		return o.commit(ctx, b)
 	}
-	o.committing = b
-	defer func() { o.committing = nil }()
-	return o.replica.Read(ctx)
+	o.committing, o.applied = b, false
+	err := o.replica.Read(ctx)
+	o.committing = nil
+	switch {
+	case o.applied: // its calls have been told; what more there is to read comes with the next
+		return nil
+	case o.replica.InDoubt(&b.Batch):
+		return err
+	}
+	// The log broke, and another batch tells what must not be lost of this one. Its calls ask
+	// again, by the same keys and leases.
+	return o.commit(ctx, b)
 }
 
 // unreachable says whether an error is one of the log, and not of what it holds.
@@ -111,6 +120,7 @@ func (o *organization) orphan(b *batch) {
 		case c.leaving:
 			o.solo.owe(c.cancel)
 			o.soloLeave(c.cancel.Key, c, c.cancel.Departure)
+			c.forsake()
 			c.left = true
 		default:
 			c.out.err, c.left = errAway, true
@@ -209,6 +219,7 @@ func (o *organization) owed() (b *replica.Batch, cancels []limiter.Cancel) {
 // replica's lock.
 func (o *organization) arrive() {
 	o.solo.arrive(o)
+	o.returned = time.Now()
 	o.mu.Lock()
 	o.absent = false
 	o.mu.Unlock()

@@ -227,6 +227,7 @@ func (o *organization) Applied(own *replica.Batch) {
 		o.count(waiting)
 	}
 	if b := o.committing; b != nil && own == &b.Batch {
+		o.applied = true
 		o.board()
 		for _, c := range b.calls {
 			if c != nil {
