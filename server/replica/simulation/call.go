@@ -35,6 +35,7 @@ type answer struct {
 	pool        string
 	startWithin time.Duration
 	left        time.Duration
+	alone       bool // granted without the log
 }
 
 type answerKind byte
@@ -172,7 +173,7 @@ func (c *call) tell() {
 		}
 	default:
 		n.process.world.tell("%s: job %d is granted %s in %s", n.process, c.job.number, leaseName(ev.Lease), ev.Pool)
-		c.answer(&answer{answerGrant, ev.Lease, ev.Pool, ev.StartWithin, ev.Left})
+		c.answer(&answer{answerGrant, ev.Lease, ev.Pool, ev.StartWithin, ev.Left, c.alone})
 	}
 }
 

@@ -126,7 +126,7 @@ var mixes = []mix{
 		})
 		w.at(w.quiet, func() { w.primary.setClock(w.primary.nanos(), 1) })
 	}},
-	{name: "clockwipe", least: 2, faults: func(w *world) { // who begins the log has another wall clock
+	{name: "clockwipe", least: 2, loses: true, faults: func(w *world) { // who begins the log has another wall clock
 		w.at(w.between(w.begin+second, w.quiet-4*second), func() {
 			fresh := w.somebody()
 			fresh.wall += pick(w, time.Hour, -time.Hour, w.between(-5*second, 5*second))

@@ -32,6 +32,7 @@ type world struct {
 	margin            uint32
 	begin, quiet, end time.Duration // of the faults, of the quiet after them, and of all
 	breaks, alone     int
+	emptied           int // see Result
 	tries             int // replica.Options.Tries
 }
 
