@@ -45,7 +45,7 @@ func TestSeeds(t *testing.T) {
 	rows := make([]row, len(names))
 	var next, failures atomic.Int64
 	var lock sync.Mutex
-	start := time.Now()
+	start, told := time.Now(), time.Now()
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
@@ -61,7 +61,8 @@ func TestSeeds(t *testing.T) {
 				if report(t, &r) {
 					failures.Add(1)
 				}
-				if i > 0 && i%100_000 == 0 {
+				if testing.Verbose() && time.Since(told) > 10*time.Second {
+					told = time.Now()
 					rate := float64(i) / time.Since(start).Seconds()
 					fmt.Printf("%d of %d seeds, %.0f a second, %.0f s left\n", i, seeds, rate, float64(seeds-i)/rate)
 				}
