@@ -17,6 +17,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 TRACES   ?= server/simulate/testdata/traces
 COUNT    ?= 1
+SEEDS    ?= 1000000
 RACE     ?= $(if $(shell command -v $(firstword $(shell go env CC)) 2>/dev/null),-race)
 
 .PHONY: help
@@ -83,7 +84,8 @@ mutants: ## Plant bugs in the engine, one at a time: its tests must notice each
 # Hours. TORTURE selects tests.
 TORTURE ?= .
 .PHONY: torture
-torture: tools ## Run the long figures of the faults on real servers (TORTURE: which)
+torture: tools ## Run SEEDS worlds of the simulation, and the long figures of the faults on real servers (TORTURE: which)
+	go test ./server/replica/simulation -count 1 -timeout 24h -v -run '^TestSeeds$$' -args -seeds $(SEEDS)
 	go test ./server/cmd/watermaster/faults -count 1 -timeout 12h -v -run '$(TORTURE)' -args -torture
 
 .PHONY: generate

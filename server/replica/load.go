@@ -198,6 +198,8 @@ func (r *Replica) replay(s store.Snapshot, entries []store.Entry) error {
 	r.note(uint32(s.History))
 	r.joined, r.calling = false, false
 	r.machine.Loaded()
+	r.replaying = true
+	defer func() { r.replaying = false }()
 	for i := range entries {
 		if r.apply(&entries[i], nil, uint32(s.History)); r.fault != nil {
 			return fmt.Errorf("position %d.%d: %w", entries[i].Major, entries[i].Minor, r.fault)

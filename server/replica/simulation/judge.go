@@ -31,15 +31,16 @@ type Result struct {
 	Unheard  int     // releases that nobody took
 	Dead     bool    // no traffic in the end
 
-	Calls   int           // that reached the provider
-	Share   float64       // of what could have been used in the end
-	Doubles int           // requests that are charged twice: a waste
-	Slow    bool          // the first grant came later than 2 s after the faults
-	First   time.Duration // after the faults
-	Late    int           // grants that came too late to be used
-	Breaks  int           // of the log
-	Alone   int           // grants that were made without it
-	mix     *mix
+	Calls               int           // that reached the provider
+	Share               float64       // of what could have been used in the end
+	Doubles             int           // requests that are charged twice: a waste
+	Slow                bool          // the first grant came later than 2 s after the faults
+	First               time.Duration // after the faults
+	Late                int           // grants that came too late to be used
+	Breaks              int           // of the log
+	Alone               int           // grants that were made without it
+	Elsewhere, Compared int           // replicas whose engine is of another history in the end, and of this
+	mix                 *mix
 }
 
 // Failures says in words what must not be; nil: nothing was.
@@ -226,10 +227,12 @@ func (w *world) compare(r *Result, alone *limiter.Engine, first store.Snapshot, 
 			}
 			if i == len(entries) {
 				w.tell("%s: is in another history", x.process)
+				r.Elsewhere++
 				continue
 			}
 			rest = entries[i+1:]
 		}
+		r.Compared++
 		e, _, _, err := replica.Replay(store.Snapshot{Position: at, Time: applied, State: n.engine.Snapshot(nil)}, rest)
 		switch {
 		case err != nil:

@@ -32,7 +32,7 @@ var planted = []struct {
 		commands = append(commands, more...)
 `,
 	}}},
-	{"2: a lease is named by the engine's counter", "failover", 1000, []change{{
+	{"2: a lease is named by the engine's counter", "burstfail", 1000, []change{{
 		"server/replica/simulation/call.go", "Key: j.key(), Lease: n.nextLease(),",
 		"Key: j.key(), Lease: limiter.LeaseID{Incarnation: n.incarnation, Count: n.counted()},",
 	}, {
