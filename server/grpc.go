@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"runtime/debug"
 	"time"
@@ -127,7 +128,11 @@ func (s *Server) failed(ctx context.Context, method string, err error) error {
 	mapped := statusOf(err)
 	s.refused(mapped)
 	if c := status.Code(mapped); c == codes.Internal || c == codes.Unavailable || c == codes.Unknown {
-		s.logger.ErrorContext(ctx, "a call failed", "method", method, "code", c.String(), "error", err)
+		level := slog.LevelError
+		if errors.Is(err, errAway) || errors.Is(err, errRestoring) { // it is told when that begins and ends
+			level = slog.LevelDebug
+		}
+		s.logger.Log(ctx, level, "a call failed", "method", method, "code", c.String(), "error", err)
 	}
 	return mapped
 }
