@@ -90,12 +90,8 @@ var mixes = []mix{
 		w.pause(w.when())
 	}},
 	{name: "stutter", faults: func(w *world) { // answers come late
-		for t := w.begin; t < w.quiet; t += w.between(300*milli, 900*milli) {
-			w.at(t, func() {
-				r := w.somebody()
-				r.still = max(r.still, w.now()+w.between(100*milli, 1800*milli))
-			})
-		}
+		w.at(w.begin, func() { w.network.stall = 0.02 })
+		w.at(w.quiet, func() { w.network = calm })
 	}},
 	{name: "partition", faults: func(w *world) {
 		w.cut(w.when(), w.somebody(), w.between(200*milli, 5*second))

@@ -95,7 +95,7 @@ var planted = []struct {
 		"limiter/rollcall.go", "r.underWay, r.since, r.until, r.missing = c.History, true,", "r.underWay, r.since, r.until, r.missing = c.History, false,",
 	}}},
 	{"no Restore", "burstwipe,burstfail", 300, []change{{
-		"server/replica/load.go", "	lost := r.missing()\n", "	lost := r.missing()[:0]\n",
+		"server/replica/load.go", "	lost, in := r.missing()\n", "	lost, in := r.missing()\n	lost = lost[:0]\n",
 	}}},
 	{"Redis's clock is trusted", "clockR", 300, []change{{
 		"store/redis/timeline.go", "		t.move(t.time+store.Time(t.elapsed(e)), e)\n", "		t.move(store.Time(e.Major)*1e6, e)\n",
@@ -106,7 +106,7 @@ var planted = []struct {
 		"server/replica/commit.go", "		r.sleep(pause)\n", "		r.sleep(pause)\n		if b.Number != 0 {\n			r.number++\n			b.Number = r.number\n		}\n",
 	}}},
 	{"a batch is applied as often as it is there", "lossy", 300, []change{{
-		"limiter/process.go", "	if number <= p.number {\n		e.watch()\n		return false", "	if number <= p.number {\n		e.watch()\n		return true",
+		"limiter/process.go", "	e.watch()\n	return fresh\n", "	e.watch()\n	return fresh || true\n",
 	}}},
 }
 
