@@ -64,14 +64,15 @@ func (l *Log) create(ctx context.Context, organization string, from store.Snapsh
 	if err != nil {
 		return err
 	}
-	servers, err := l.missing(ctx, s)
+	servers, half, err := l.missing(ctx, s)
 	if err != nil {
 		return err
 	}
 	_, age := l.markers.known(s.keys.marker, now)
 	s.mu.Lock()
 	lost := now < s.kept
-	expired := !lost && s.loaded && age >= time.Duration(now-s.readAt)
+	expired := !lost && !half && s.loaded && // its keys expire together
+		age >= time.Duration(now-s.readAt)
 	s.mu.Unlock()
 	if !expired { // else Redis has lost nothing since, and nobody knows of anything that matters
 		if err := l.yield(ctx, s, from.Position, !lost && age >= settling); err != nil {
@@ -114,14 +115,15 @@ func (l *Log) create(ctx context.Context, organization string, from store.Snapsh
 	return nil
 }
 
-// missing sees that there is no log, and gives what was known of servers then.
-func (l *Log) missing(ctx context.Context, s *stream) (known uint64, err error) {
+// missing sees that there is no log, and gives what was known of servers then. half: a part
+// of it is there.
+func (l *Log) missing(ctx context.Context, s *stream) (known uint64, half bool, err error) {
 	w, err := l.whole(ctx, s)
 	switch {
 	case err == nil:
-		return 0, store.ErrExists
+		return 0, false, store.ErrExists
 	case errors.Is(err, store.ErrNotFound):
-		return w.known, nil
+		return w.known, w.half, nil
 	}
-	return 0, err
+	return 0, false, err
 }

@@ -32,6 +32,7 @@ type whole struct {
 	first    timeline // of the first of entries
 	at       int      // index of the snapshot's entry
 	clock    timeline // there
+	half     bool     // not found: but a part of it was there
 }
 
 // Load implements store.Log.
@@ -75,6 +76,7 @@ func (l *Log) whole(ctx context.Context, s *stream) (*whole, error) {
 	if w.entries, err = entriesOf(replies[1]); err != nil {
 		return nil, err
 	}
+	w.half = len(w.entries) > 0 || text(1) != ""
 	if len(w.entries) == 0 || text(1) == "" {
 		return w, store.ErrNotFound
 	}

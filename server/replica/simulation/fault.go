@@ -10,7 +10,9 @@ func (w *world) somebody() *host { return w.hosts[w.random.IntN(len(w.hosts))] }
 
 // lossy lets the network lose, delay and repeat until the quiet.
 func (w *world) lossy(ghost float64) {
-	w.at(w.begin, func() { w.network = network{0.04, 0.04, ghost, 0.1, 40 * time.Millisecond} })
+	w.at(w.begin, func() {
+		w.network = network{lostRequest: 0.04, lostReply: 0.04, ghost: ghost, slow: 0.1, slowBy: 40 * milli}
+	})
 	w.at(w.quiet, func() { w.network = calm })
 }
 

@@ -8,7 +8,10 @@ import (
 var _ replica.Machine = (*node)(nil)
 
 // Loaded implements replica.Machine.
-func (n *node) Loaded() { n.engine = n.replica.Engine() }
+func (n *node) Loaded() {
+	n.engine = n.replica.Engine()
+	n.replaying = true
+}
 
 // Fault implements replica.Machine.
 func (n *node) Fault(lost bool) {
@@ -19,8 +22,8 @@ func (n *node) Fault(lost bool) {
 
 // Applied implements replica.Machine.
 func (n *node) Applied(own *replica.Batch) {
-	b := n.batchOf(own)
-	if b != nil {
+	n.replaying = false
+	if b := n.batchOf(own); b != nil {
 		for _, ack := range b.acks {
 			ack()
 		}
@@ -41,10 +44,11 @@ func (n *node) Orphans(propose func(limiter.Command)) {
 	}
 	for _, key := range sortedKeys(n.places) {
 		p := n.places[key]
-		if len(p.calls) == 0 {
-			continue
+		lease, waits := n.engine.Waits(key)
+		if !waits && len(p.calls) == 0 {
+			delete(n.places, key)
 		}
-		if _, waits := n.engine.Waits(key); waits {
+		if waits && lease.Incarnation == n.incarnation || len(p.calls) == 0 {
 			continue
 		}
 		again := p.calls[len(p.calls)-1].acquire
@@ -129,8 +133,8 @@ func (n *node) queued(cmd *limiter.Acquire) {
 // many there were.
 func (n *node) unqueued(ev *limiter.Event, shared bool) int {
 	p := n.places[ev.Key]
-	if p == nil {
-		return 0
+	if p == nil || n.replaying && len(p.calls) > 0 {
+		return 0 // what happened in the past may have been taken back since: see Orphans
 	}
 	delete(n.places, ev.Key)
 	calls := p.calls

@@ -61,7 +61,7 @@ var mixes = []mix{
 	}},
 	{name: "clockR", faults: (*world).redisClock},
 	{name: "clockW", faults: (*world).wallClock},
-	{name: "clockjoin", faults: func(w *world) {
+	{name: "clockjoin", loses: true, faults: func(w *world) {
 		if w.chance(0.5) {
 			w.redisClock()
 		} else {
@@ -88,6 +88,10 @@ var mixes = []mix{
 	{name: "pause", faults: func(w *world) {
 		w.pause(w.when())
 		w.pause(w.when())
+	}},
+	{name: "stutter", faults: func(w *world) { // answers come late
+		w.at(w.begin, func() { w.network.stall = 0.02 })
+		w.at(w.quiet, func() { w.network = calm })
 	}},
 	{name: "partition", faults: func(w *world) {
 		w.cut(w.when(), w.somebody(), w.between(200*milli, 5*second))

@@ -6,6 +6,7 @@ import "time"
 type network struct {
 	lostRequest, lostReply float64
 	ghost                  float64 // a request arrives long after its sender has given up
+	stall                  float64 // a sender stands still for up to 2 s when its request has arrived
 	slow                   float64 // a message takes up to slowBy longer
 	slowBy                 time.Duration
 }

@@ -27,6 +27,7 @@ type node struct {
 	flying    *batch // that is being committed
 	leading   bool
 	reads     bool // somebody has something to tell
+	replaying bool // the log is being loaded
 
 	solo   solo
 	engine *limiter.Engine

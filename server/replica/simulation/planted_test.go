@@ -32,24 +32,8 @@ var planted = []struct {
 		commands = append(commands, more...)
 `,
 	}}},
-	{"2: a lease is named by the engine's counter", "burstfail", 1000, []change{{
-		"server/replica/simulation/call.go", "Key: j.key(), Lease: n.nextLease(),",
-		"Key: j.key(), Lease: limiter.LeaseID{Incarnation: n.incarnation, Count: n.counted()},",
-	}, {
-		"server/replica/simulation/call.go", "// acquire takes a call.\n",
-		`func (n *node) counted() uint64 {
-	c := n.engine.Entries() << 9
-	if n.flying != nil {
-		c |= 1 << 8
-	}
-	if n.gathering != nil {
-		c |= uint64(n.gathering.Len())
-	}
-	return c
-}
-
-// acquire takes a call.
-`,
+	{"2: a lease is named by the engine's counter", "split", 1000, []change{{
+		"limiter/pump.go", "	known := len(e.leases)\n", "	e.seq++\n	t.lease = LeaseID{1, e.seq}\n	known := len(e.leases)\n",
 	}}},
 	{"3: a cancel is obeyed though another process was asked", "none", 1000, []change{{
 		"limiter/acquire.go", " && !t.shared:", ":",
@@ -60,7 +44,7 @@ var planted = []struct {
 		"limiter/acquire.go", "	delete(e.keys, t.key)\n	t.keyed = false\n	return false",
 		"	if t.state == ticketOpen {\n		e.settle(t, Unsent, nil)\n	}\n	delete(e.keys, t.key)\n	t.keyed = false\n	return false",
 	}}},
-	{"5: what an answer is late counts as waited", "pause", 1000, []change{{
+	{"5: what an answer is late counts as waited", "stutter", 1000, []change{{
 		"server/replica/simulation/call.go", "answerGrant, ev.Lease, ev.Pool, ev.StartWithin,",
 		"answerGrant, ev.Lease, ev.Pool, startWithin + n.replica.Now().Sub(c.acquire.Arrived),",
 	}}},
@@ -111,7 +95,7 @@ var planted = []struct {
 		"limiter/rollcall.go", "r.underWay, r.since, r.until, r.missing = c.History, true,", "r.underWay, r.since, r.until, r.missing = c.History, false,",
 	}}},
 	{"no Restore", "burstwipe,burstfail", 300, []change{{
-		"server/replica/load.go", "	lost := r.missing()\n", "	lost := r.missing()[:0]\n",
+		"server/replica/load.go", "	lost, in := r.missing()\n", "	lost, in := r.missing()\n	lost = lost[:0]\n",
 	}}},
 	{"Redis's clock is trusted", "clockR", 300, []change{{
 		"store/redis/timeline.go", "		t.move(t.time+store.Time(t.elapsed(e)), e)\n", "		t.move(store.Time(e.Major)*1e6, e)\n",
@@ -122,7 +106,7 @@ var planted = []struct {
 		"server/replica/commit.go", "		r.sleep(pause)\n", "		r.sleep(pause)\n		if b.Number != 0 {\n			r.number++\n			b.Number = r.number\n		}\n",
 	}}},
 	{"a batch is applied as often as it is there", "lossy", 300, []change{{
-		"limiter/process.go", "	if number <= p.number {\n		e.watch()\n		return false", "	if number <= p.number {\n		e.watch()\n		return true",
+		"limiter/process.go", "	e.watch()\n	return fresh\n", "	e.watch()\n	return fresh || true\n",
 	}}},
 }
 

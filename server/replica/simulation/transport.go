@@ -175,6 +175,10 @@ func (t *transport) send(c *connection, commands [][]any, done func([]any, error
 		if w.chance(w.network.lostReply) {
 			return
 		}
+		if w.chance(w.network.stall) {
+			p.host.still = max(p.host.still, w.now()+w.between(100*milli, 2*second))
+			w.tell("%s: stands still while it is answered", p)
+		}
 		p.after(w.hop(), func() {
 			if !p.host.cut && !c.ended {
 				done(replies, err)
