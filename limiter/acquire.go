@@ -31,6 +31,7 @@ func (e *Engine) acquire(c *Acquire) {
 	pr.tickets++
 	e.classes[class].waiting++
 	e.waiting++
+	t.silent = e.own(c.Lease.Incarnation, 1)
 
 	known := false
 	for _, i := range e.orderTargets(c.Targets) {
@@ -96,6 +97,9 @@ func (e *Engine) wait(t *ticket, c *Acquire, known bool) {
 		blocked := e.explain(t, &ev)
 		k := &e.classes[t.class]
 		switch {
+		case e.call.underWay && c.MaxWait <= 0:
+			ev.Kind, ev.Reason = Refused, WaitTooLong
+			ev.RetryAfter = max(ev.RetryAfter, e.call.until.Sub(e.now)) // at the latest it ends then
 		case blocked != NoReason && ev.RetryAfter > c.MaxWait:
 			ev.Kind, ev.Reason = Refused, blocked
 		case ev.RetryAfter > c.MaxWait || c.MaxWait <= 0:
@@ -194,10 +198,7 @@ func (e *Engine) again(t *ticket, c *Acquire) bool {
 	t.shared = t.shared || t.lease.Incarnation != c.Lease.Incarnation
 	switch {
 	case t.state == ticketWaiting:
-		t.lease, t.arrived = c.Lease, min(c.Arrived, e.now)
-		if t.away {
-			e.back(t)
-		}
+		e.back(t, c)
 		if t.state == ticketWaiting {
 			ev := Event{Kind: Queued, Key: t.key, Lease: t.lease}
 			e.explain(t, &ev)
@@ -220,22 +221,57 @@ func (e *Engine) again(t *ticket, c *Acquire) bool {
 	return false
 }
 
-// back puts a waiter whose caller has returned where it was.
-func (e *Engine) back(t *ticket) {
-	t.away = false
-	e.timers.set(t, t.until)
+// back tells that a caller asks again, perhaps by another process. A waiter whose caller was
+// away gets its place back.
+func (e *Engine) back(t *ticket, c *Acquire) {
+	was := t.absent()
+	if t.lease.Incarnation != c.Lease.Incarnation {
+		e.own(t.lease.Incarnation, -1)
+		t.silent = e.own(c.Lease.Incarnation, 1)
+	}
+	t.lease, t.arrived = c.Lease, min(c.Arrived, e.now)
+	if t.away {
+		t.away = false
+		e.timers.set(t, t.until)
+	}
+	switch {
+	case was && !t.absent():
+		e.arrive(t, nil)
+		e.pumpDue()
+	case !was && t.absent():
+		e.depart(t)
+	}
+}
+
+// arrive puts a waiter that was absent where it was. after has, by flow, a place before its
+// own, where one is known; it is brought up to date.
+func (e *Engine) arrive(t *ticket, after map[*flow]*place) {
 	for _, pl := range t.places() {
 		if pl.only {
 			pl.flow.addAhead(pl, 1)
 		}
 		if pl.skipped {
-			pl.flow.relink(pl)
+			pl.flow.relink(pl, after[pl.flow])
+			if after != nil {
+				after[pl.flow] = pl
+			}
 		}
 		if pl.flow.first == pl {
 			e.touch(pl.flow.pool)
 		}
 	}
-	e.pumpDue()
+}
+
+// depart lets others go before a waiter that is absent.
+func (e *Engine) depart(t *ticket) {
+	for _, pl := range t.places() {
+		if pl.only {
+			pl.flow.addAhead(pl, -1) // it may never come back: a bound must not count it
+		}
+		if pl.flow.first == pl {
+			e.touch(pl.flow.pool) // those behind it may go
+		}
+	}
 }
 
 // cancel tells that a caller has left.
@@ -248,15 +284,11 @@ func (e *Engine) cancel(c *Cancel) {
 	case t.state == ticketWaiting && c.Departure == Gone:
 		e.dismiss(t)
 	case t.state == ticketWaiting && !t.away:
+		was := t.absent()
 		t.away = true
 		e.timers.set(t, min(t.until, e.now.Add(placeKept)))
-		for _, pl := range t.places() {
-			if pl.only {
-				pl.flow.addAhead(pl, -1) // it may never come back: a bound must not count it
-			}
-			if pl.flow.first == pl {
-				e.touch(pl.flow.pool) // those behind it may go
-			}
+		if !was {
+			e.depart(t)
 		}
 	case t.state == ticketOpen && c.Departure == Gone && !t.shared:
 		e.settle(t, Unsent, nil)

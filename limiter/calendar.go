@@ -55,6 +55,17 @@ func (c *calendar) charge(now Time, amount int64, jitter time.Duration) uint32 {
 	return c.number
 }
 
+// chargeBefore holds an amount that was granted before the period that holds now: it counts
+// there if it was so near the edge.
+func (l *limit) chargeBefore(granted Time, amount int64) (number uint32) {
+	c := &l.calendar
+	begins, ends := periodAround(granted, l.Period, l.Zone)
+	if ends >= c.begins && granted.Add(l.Jitter) >= c.begins {
+		c.current += amount
+	}
+	return periodNumber(begins)
+}
+
 // refundPeriod takes amount out of the period or periods that hold a charge of granted.
 func (l *limit) refundPeriod(number uint32, granted Time, amount int64) bool {
 	c := &l.calendar

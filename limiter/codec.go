@@ -13,9 +13,15 @@ var ErrCodec = errors.New("limiter: malformed encoding")
 // ErrVersion says that a later version of this package wrote a snapshot.
 var ErrVersion = errors.New("limiter: written by a later version")
 
-// codecVersion begins every snapshot and every Configure; the other commands have a kind
-// that is never given a new meaning.
-const codecVersion = 1
+// Every snapshot and every Configure begins with its version, and former ones are read; the
+// other commands have a kind that is never given a new meaning.
+const (
+	snapshotVersion = 2
+	// A Configure is written in the first version that says all of it, so that an earlier build
+	// beside this one reads it too.
+	configureVersion     = 1
+	configureVersionLoss = 2 // with AfterLoss
+)
 
 // maxList bounds the lists that a decoder believes before it has seen their elements.
 const maxList = 1 << 20
@@ -61,9 +67,10 @@ func (w *writer) charges(cs []Charge) {
 
 // A reader is total: past the first error every read gives zero, and bad says so.
 type reader struct {
-	b     []byte
-	bad   bool
-	names map[string]string // strings seen before, so that a name is allocated once
+	b      []byte
+	bad    bool
+	former bool              // a snapshot of the version before is read
+	names  map[string]string // strings seen before, so that a name is allocated once
 }
 
 // maxNames bounds the strings that a reader remembers.

@@ -55,8 +55,13 @@ var samples = []struct {
 	{"cancel", "the caller has left for good", &Cancel{Key{9}, LeaseID{1, 2}, Gone}},
 	{"join", "a process that knows behaviour 3", &Join{math.MaxUint64, 3}},
 	{"restore", "one lease that runs and one that was settled", &Restore{[]LeaseState{
-		{Key: Key{1}, Lease: LeaseID{1, 2}, Project: "search", Class: "batch", Pool: "openai/gpt", Model: "gpt", Age: time.Second, Left: time.Minute, TTL: time.Minute, Charges: []Charge{{Tokens, 3, 5}}},
-		{Key: Key{2}, Lease: LeaseID{1, 3}, Project: "search", Age: time.Hour, Left: -time.Minute, Settled: true}}}},
+		{Key: Key{1}, Lease: LeaseID{1, 2}, Project: "search", Class: "batch", Pool: "openai/gpt", Model: "gpt", Age: time.Second, Left: time.Minute, TTL: time.Minute,
+			Charges: []HeldCharge{{Charge: Charge{Tokens, 3, 5}, Seen: 4}}},
+		{Key: Key{2}, Lease: LeaseID{1, 3}, Project: "search", Age: time.Hour, Left: -time.Minute, Settled: true, Unsent: true, Ended: time.Second,
+			Charges: []HeldCharge{{Charge: Charge{Tokens, 3, 5}, Refunded: 7, Late: true}}}}}},
+	{"loss", "a history that nobody knew, by one who has something to restore", &Loss{0xFACADE, true}},
+	{"upgrade", "behaviour 2 from here on", &Upgrade{2}},
+	{"configure_exact", "a roll call that waits for all", &Configure{Generation: 1, AfterLoss: ExactRollCall}},
 }
 
 // TestGoldenEncodings holds what is in logs on disk and in Redis today: a change here
@@ -82,6 +87,60 @@ func TestGoldenEncodings(t *testing.T) {
 				t.Errorf("decoded as\n%+v, want\n%+v", c, s.command)
 			}
 		})
+	}
+}
+
+// TestFormerEncodings reads what earlier builds wrote.
+func TestFormerEncodings(t *testing.T) {
+	want := &Restore{[]LeaseState{
+		{Key: Key{1}, Lease: LeaseID{1, 2}, Project: "search", Class: "batch", Pool: "openai/gpt", Model: "gpt", Age: time.Second, Left: time.Minute, TTL: time.Minute,
+			Charges: []HeldCharge{{Charge: Charge{Tokens, 3, 5}}}},
+		{Key: Key{2}, Lease: LeaseID{1, 3}, Project: "search", Age: time.Hour, Left: -time.Minute, Settled: true}}}
+	var d Decoder
+	got, rest, err := d.Command(readGolden(t, "testdata/restore_1.golden"))
+	if err != nil || len(rest) > 0 || !alike(got, want) {
+		t.Errorf("decoded as\n%+v, want\n%+v, %d bytes left: %v", got, want, len(rest), err)
+	}
+}
+
+// TestFormerSnapshots loads what earlier builds wrote, and goes on from it as they did.
+func TestFormerSnapshots(t *testing.T) {
+	text, err := os.ReadFile("testdata/snapshot_1.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		var want uint64
+		var digits string
+		if _, err := fmt.Sscanf(line, "%x %s", &want, &digits); err != nil {
+			t.Fatal(err)
+		}
+		b, err := hex.DecodeString(digits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := Load(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Load(e.Snapshot(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20 {
+			for _, e := range []*Engine{e, again} {
+				e.Apply(&Tick{}, e.Now().Add(time.Duration(i)*10*time.Second), nil)
+				if err := consistent(e); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if e.Digest() != want || again.Digest() != want {
+			t.Errorf("decides otherwise: digest %x, saved anew %x, want %x", e.Digest(), again.Digest(), want)
+		}
 	}
 }
 

@@ -50,6 +50,7 @@ type Configure struct {
 	MaxProjects int          // how many projects the organization may have, named ones included
 	Classes     []ClassSpec
 	MaxWaiting  int // waiters in all
+	AfterLoss   LossPolicy
 
 	// Only the first Configure of an engine obeys these two: what to assume of the use
 	// before, and for how long it is known that there was none. ≥ 0.
@@ -256,18 +257,21 @@ type Cancel struct {
 	Departure Departure
 }
 
-// Join tells of a process that serves the organization from here on (log.md).
+// Join tells of a process that serves the organization from here on, and that it has told
+// what it knew: a roll call waits for it no longer.
 type Join struct {
 	Incarnation uint64
 	Behaviour   uint32 // the latest version of the engine's behaviour that it knows
 }
 
-// Restore puts back leases that the log has lost (log.md §4). Each is a forced
-// charge, like a debt; a lease that is known already changes nothing.
+// Restore puts back what the log has lost of leases. Each is a forced charge, like a debt,
+// entered at the time at which it was made. Of a lease that is known already it changes
+// only what the log does not know: how it was settled, that it was renewed, what was reported.
+// So it may come any number of times, and from everybody who remembers.
 type Restore struct{ Leases []LeaseState }
 
-// LeaseState is what Restore knows of a lease. Times are told as what is left, for the
-// new log may have another time.
+// LeaseState is what Restore knows of a lease; see Engine.Lost. Times are told as what has
+// passed or is left, for the new log may have another time.
 type LeaseState struct {
 	Key     Key
 	Lease   LeaseID
@@ -279,8 +283,36 @@ type LeaseState struct {
 	Left    time.Duration // of the TTL; ≤ 0: it has expired
 	TTL     time.Duration
 	Settled bool
-	Charges []Charge // as they stand: estimates, or what was settled
+	Unsent  bool          // settled so: whatever was not reported was given back
+	Ended   time.Duration // since it was settled or has expired
+	Charges []HeldCharge  // ascending by metric
 }
+
+// A HeldCharge is what a lease has in the limits of one metric and scope.
+type HeldCharge struct {
+	Charge         // as it stands: the estimate, or what was used once it is settled
+	Seen     int64 // of a lease that is not settled: reported so far
+	Refunded int64 // of a settled one: how much of the estimate was given back
+	Late     bool  // of a settled one: a part was charged after the grant, as a debt
+}
+
+// Loss tells that entries may be gone that were answered: from here on nothing is granted
+// until those that may know more have come. What the sender itself restores belongs into the
+// same entry, behind the Loss.
+type Loss struct {
+	// History names the log as it is now. A roll call begins once per history.
+	History uint64
+	// Restores: the sender restores something. Then one begins in a known history too, unless one
+	// is under way or has just ended.
+	Restores bool
+}
+
+// Upgrade puts a later version of the engine's behaviour in force.
+type Upgrade struct{ Behaviour uint32 }
+
+// Behaviour is the version of the engine's decisions. Replicas agree on one before it is
+// used, so that an upgrade may roll.
+const Behaviour = 1
 
 type commandKind uint8
 
@@ -294,6 +326,9 @@ const (
 	kindCancel
 	kindJoin
 	kindRestore
+	kindLoss
+	kindUpgrade
+	kindRestoreCounted
 )
 
 func (*Configure) kind() commandKind { return kindConfigure }
@@ -304,4 +339,6 @@ func (*Report) kind() commandKind    { return kindReport }
 func (*Tick) kind() commandKind      { return kindTick }
 func (*Cancel) kind() commandKind    { return kindCancel }
 func (*Join) kind() commandKind      { return kindJoin }
-func (*Restore) kind() commandKind   { return kindRestore }
+func (*Restore) kind() commandKind   { return kindRestoreCounted }
+func (*Loss) kind() commandKind      { return kindLoss }
+func (*Upgrade) kind() commandKind   { return kindUpgrade }

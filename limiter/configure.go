@@ -19,6 +19,7 @@ func (e *Engine) configure(c *Configure) {
 	}
 	first := e.config == nil
 	e.generation, e.hash = c.Generation, c.Hash
+	e.afterLoss, e.coldHold = c.AfterLoss, ColdHold(c)
 	kept := *c
 	kept.ColdStart, kept.Kept = Trust, 0 // they are of this moment
 	e.config = AppendCommand(nil, &kept)

@@ -36,6 +36,11 @@ func AppendCommand(b []byte, c Command) []byte {
 		for i := range c.Leases {
 			w.leaseState(&c.Leases[i])
 		}
+	case *Loss:
+		w.fixed(c.History)
+		w.bool(c.Restores)
+	case *Upgrade:
+		w.uint(uint64(c.Behaviour))
 	}
 	return w.b
 }
@@ -81,11 +86,26 @@ func (w *writer) leaseState(s *LeaseState) {
 	w.span(s.Left)
 	w.span(s.TTL)
 	w.bool(s.Settled)
-	w.charges(s.Charges)
+	w.bool(s.Unsent)
+	w.span(s.Ended)
+	w.uint(uint64(len(s.Charges)))
+	for i := range s.Charges {
+		c := &s.Charges[i]
+		w.uint(uint64(c.Metric))
+		w.b = append(w.b, byte(c.Flags))
+		w.int(c.Amount)
+		w.int(c.Seen)
+		w.int(c.Refunded)
+		w.bool(c.Late)
+	}
 }
 
 func (w *writer) configure(c *Configure) {
-	w.b = append(w.b, codecVersion)
+	version := byte(configureVersion)
+	if c.AfterLoss != QuickRollCall {
+		version = configureVersionLoss
+	}
+	w.b = append(w.b, version)
 	w.int(c.Generation)
 	w.fixed(c.Hash)
 	w.limits(c.Limits)
@@ -127,6 +147,9 @@ func (w *writer) configure(c *Configure) {
 	w.int(int64(c.MaxWaiting))
 	w.b = append(w.b, byte(c.ColdStart))
 	w.span(c.Kept)
+	if version >= configureVersionLoss {
+		w.b = append(w.b, byte(c.AfterLoss))
+	}
 }
 
 func (w *writer) project(p *ProjectSpec) {
@@ -169,6 +192,8 @@ type Decoder struct {
 	cancel  Cancel
 	tick    Tick
 	join    Join
+	loss    Loss
+	upgrade Upgrade
 }
 
 // Command reads one command and gives the bytes behind it. It is total: bytes that no
@@ -210,12 +235,18 @@ func (d *Decoder) Command(b []byte) (c Command, rest []byte, err error) {
 	case kindJoin:
 		d.join = Join{r.fixed(), uint32(r.uint())}
 		c = &d.join
-	case kindRestore:
+	case kindRestore, kindRestoreCounted:
 		x := &Restore{}
 		for n := r.length(8); n > 0; n-- {
-			x.Leases = append(x.Leases, r.leaseState())
+			x.Leases = append(x.Leases, r.leaseState(commandKind(b[0])))
 		}
 		c = x
+	case kindLoss:
+		d.loss = Loss{r.fixed(), r.bool()}
+		c = &d.loss
+	case kindUpgrade:
+		d.upgrade = Upgrade{uint32(r.uint())}
+		c = &d.upgrade
 	default:
 		r.fail()
 	}
@@ -252,17 +283,29 @@ func (r *reader) gates(gs []Gate) []Gate {
 	return gs
 }
 
-func (r *reader) leaseState() (s LeaseState) {
+// leaseState reads a lease as a Restore of that kind has it: the former one did not say how
+// its charges had been counted.
+func (r *reader) leaseState(kind commandKind) (s LeaseState) {
 	s.Key, s.Lease = r.key(), r.lease()
 	s.Project, s.Class, s.Pool, s.Model = r.string(), r.string(), r.string(), r.string()
 	s.Age, s.Left, s.TTL, s.Settled = r.span(), r.span(), r.span(), r.bool()
-	s.Charges = r.charges(nil)
+	if kind == kindRestore {
+		for _, c := range r.charges(nil) {
+			s.Charges = append(s.Charges, HeldCharge{Charge: c})
+		}
+		return s
+	}
+	s.Unsent, s.Ended = r.bool(), r.span()
+	for n := r.length(6); n > 0; n-- {
+		s.Charges = append(s.Charges, HeldCharge{Charge{r.metric(), ChargeFlags(r.byte()), r.amount()}, r.amount(), r.amount(), r.bool()})
+	}
 	return s
 }
 
 func (r *reader) configure() *Configure {
 	c := &Configure{}
-	if r.byte() != codecVersion {
+	version := r.byte()
+	if version == 0 || version > configureVersionLoss {
 		r.fail()
 		return c
 	}
@@ -292,6 +335,10 @@ func (r *reader) configure() *Configure {
 	}
 	c.MaxWaiting = int(r.int())
 	c.ColdStart, c.Kept = ColdStart(r.byte()), r.span()
+	if version >= configureVersionLoss {
+		c.AfterLoss = LossPolicy(r.byte())
+		r.bad = r.bad || c.AfterLoss > ExactRollCall
+	}
 	return c
 }
 

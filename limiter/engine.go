@@ -1,5 +1,7 @@
 package limiter
 
+import "time"
+
 // An Engine is the state of one organization. It is not safe for concurrent use: one
 // goroutine applies the log.
 type Engine struct {
@@ -21,14 +23,22 @@ type Engine struct {
 	waiting    int
 	open       int // leases in force
 
-	projects     map[string]*project
-	template     *projectRules // nil: only named projects
-	maxProjects  int
-	projectSeq   uint64
-	oldest       *project // list of all projects, the least recently used first
-	newest       *project
-	longestHold  int64
-	incarnations []incarnation
+	projects    map[string]*project
+	template    *projectRules // nil: only named projects
+	maxProjects int
+	projectSeq  uint64
+	oldest      *project // list of all projects, the least recently used first
+	newest      *project
+	longestHold int64
+
+	entries     uint64 // that have begun
+	sender      uint64 // of the entry that began last
+	behaviour   uint32
+	processes   []process // by id
+	nextSilence Time      // not later than any process's next
+	call        rollCall
+	afterLoss   LossPolicy
+	coldHold    time.Duration // see ColdHold
 
 	keys   map[Key]*ticket
 	leases map[LeaseID]*ticket
@@ -51,10 +61,12 @@ const maxTargets = 16
 // New makes an engine that knows nothing: until it is configured it refuses all.
 func New() *Engine {
 	return &Engine{
-		projects: map[string]*project{},
-		keys:     map[Key]*ticket{},
-		leases:   map[LeaseID]*ticket{},
-		nextPump: Never,
+		projects:    map[string]*project{},
+		keys:        map[Key]*ticket{},
+		leases:      map[LeaseID]*ticket{},
+		nextPump:    Never,
+		nextSilence: Never,
+		behaviour:   1,
 	}
 }
 
@@ -69,6 +81,12 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 	e.now = max(e.now, min(now, latest))
 	e.events = events
 	from := len(events)
+	if e.nextSilence <= e.now {
+		e.listen()
+	}
+	if e.call.underWay {
+		e.endCall()
+	}
 	e.runTimers()
 	e.pumpDue()
 	switch c := c.(type) {
@@ -89,6 +107,13 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 		e.join(c)
 	case *Restore:
 		e.restore(c)
+	case *Loss:
+		e.lose(c)
+	case *Upgrade:
+		e.upgrade(c)
+	}
+	if e.call.underWay {
+		e.endCall()
 	}
 	e.pumpDue()
 	events, e.events = e.events, nil
@@ -99,7 +124,24 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 }
 
 // NextAt gives the time at which a Tick has something to do; Never if nothing has.
-func (e *Engine) NextAt() Time { return min(e.timers.next(), e.nextPump) }
+func (e *Engine) NextAt() Time {
+	at := min(e.timers.next(), e.nextPump)
+	switch {
+	case e.waiting == 0:
+	case e.call.underWay && e.call.missing == 0:
+		at = min(at, e.now) // with the next entry it ends
+	case e.call.underWay:
+		at = min(at, e.call.until)
+	default:
+		for i := range e.processes {
+			// Its silence matters to others that wait behind.
+			if p := &e.processes[i]; !p.silent && p.waiting < e.waiting {
+				at = min(at, p.next())
+			}
+		}
+	}
+	return at
+}
 
 // Now gives the time of the latest command.
 func (e *Engine) Now() Time { return e.now }
@@ -109,6 +151,12 @@ func (e *Engine) Now() Time { return e.now }
 func (e *Engine) Digest() uint64 { return e.digest }
 
 func (e *Engine) emit(ev Event) { e.events = append(e.events, ev) }
+
+// mix adds to the digest what no event tells.
+func (e *Engine) mix(x uint64) {
+	e.digest = (e.digest ^ x) * 0x9E3779B97F4A7C15
+	e.digest ^= e.digest >> 32
+}
 
 // chain mixes an event into the digest.
 func (e *Engine) chain(ev *Event) {
@@ -152,7 +200,7 @@ func (e *Engine) runTimers() {
 
 // endWait refuses a waiter whose patience has ended, or forgets a place that lapsed.
 func (e *Engine) endWait(t *ticket) {
-	if t.away {
+	if t.absent() {
 		e.emit(Event{Kind: Lapsed, Key: t.key, Lease: t.lease})
 	} else {
 		ev := Event{Kind: Refused, Reason: WaitTooLong, Key: t.key, Lease: t.lease}
@@ -167,6 +215,7 @@ func (e *Engine) dismiss(t *ticket) {
 	e.leaveQueues(t)
 	e.classes[t.class].waiting--
 	e.waiting--
+	e.own(t.lease.Incarnation, -1)
 	e.forget(t)
 }
 

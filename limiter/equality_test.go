@@ -205,7 +205,7 @@ func sameLimits(m *model, ls []*limit, ws []*mLimit) error {
 // couldGrant says whether any head that stands ready would go at a later time, if
 // nothing but time had passed.
 func (m *model) couldGrant(at Time) bool {
-	if at <= m.now {
+	if at <= m.now || m.call.underWay {
 		return false
 	}
 	defer func(now Time) { m.now = now }(m.now)
@@ -248,7 +248,7 @@ func (m *model) foremost(p *mPool, class int) (head *mPlace) {
 		}
 		line := m.line(p, f, false)
 		end := f.tag + m.weigh(line[0].work, f.project.weight)
-		line = slices.DeleteFunc(line, func(pl *mPlace) bool { return pl.ticket.away })
+		line = slices.DeleteFunc(line, func(pl *mPlace) bool { return m.absent(pl.ticket) })
 		if len(line) > 0 && (flow == nil || end < finish || end == finish && f.project.id < flow.project.id) {
 			flow, finish, head = f, end, line[0]
 		}

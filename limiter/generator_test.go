@@ -265,9 +265,16 @@ func (g *generator) restore() *Restore {
 		g.count++
 		s := LeaseState{Key: g.key(g.count), Lease: LeaseID{3, g.count}, Project: pick(g, "p", "q", "s", "w"),
 			Class: pick(g, "interactive", "batch", "none"), Pool: pick(g, "a/x", "b/y"), Model: "m",
-			Age: g.upTo(2 * g.base), Left: g.upTo(2*g.base) - g.base/4, TTL: g.base, Settled: g.chance(3), Charges: g.charges()}
-		for i := range s.Charges {
-			s.Charges[i].Flags &^= Pooled
+			Age: g.upTo(2 * g.base), Left: g.upTo(2*g.base) - g.base/4, TTL: g.base, Settled: g.chance(3)}
+		s.Unsent, s.Ended = s.Settled && g.chance(4), g.upTo(s.Age)
+		for _, c := range g.charges() {
+			h := HeldCharge{Charge: c, Late: s.Settled && g.chance(3)}
+			if s.Settled {
+				h.Refunded = pick(g, 0, int64(g.IntN(50)))
+			} else {
+				h.Seen = pick(g, 0, int64(g.IntN(50)))
+			}
+			s.Charges = append(s.Charges, h)
 		}
 		if g.chance(4) {
 			s.Lease = g.lease()

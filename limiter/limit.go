@@ -192,13 +192,39 @@ func (l *limit) enter(granted, now Time, amount int64) (number uint32) {
 		}
 		return l.window.addAt(granted, now, now.Add(-l.hold), amount, l.span)
 	case TokenBucket:
-		l.bucket.charge(now, l.cost(amount))
+		l.bucket.charge(granted, l.cost(amount))
 	case Calendar:
-		return l.calendar.charge(now, amount, l.Jitter)
+		if granted < l.calendar.begins {
+			return l.chargeBefore(granted, amount)
+		}
+		return l.calendar.charge(granted, amount, l.Jitter)
 	case Stock:
 		l.stock += amount
 	}
 	return 0
+}
+
+// enterPast enters what a lease that is put back was charged at a time, if it was anything.
+func (l *limit) enterPast(at, now Time, amount int64) (number uint32) {
+	if amount <= 0 {
+		return l.window.head - 1 // no entry
+	}
+	return l.enter(at, now, amount)
+}
+
+// restoreRefund enters what a lease that was settled holds in a bucket: the whole estimate,
+// and the credit for what was not used of it.
+func (l *limit) restoreRefund(granted, settled, now Time, used, refunded int64, unsent bool) (number uint32) {
+	l.bucket.charge(granted, l.cost(used+refunded))
+	switch cost := mulDiv(refunded, int64(l.Window), l.effective); {
+	case unsent:
+		l.bucket.undo(granted, settled, cost)
+	case settled.Add(l.Jitter) < now:
+		l.bucket.credit(cost)
+	default:
+		l.bucket.credits.addAt(settled, now, settled, cost, l.Jitter/8)
+	}
+	return packRefund(refunded)
 }
 
 // produce holds what a call has produced of its reservation since a time; the pacer has

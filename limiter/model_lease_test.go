@@ -112,25 +112,33 @@ func (m *model) report(c *Report) {
 	if t := m.byLease(c.Lease); t == nil && c.Lease != (LeaseID{}) {
 		ev.Kind = NotFound
 	} else if t != nil && t.state == ticketOpen {
-		for _, h := range t.holds {
-			used, ok := h.told(c.Actual)
-			if !ok || h.limit.dead || h.limit.Shape == Stock || used <= h.seen {
-				continue
-			}
-			excess := max(0, used-max(h.amount, h.seen))
-			if h.reserves() {
-				h.charge = m.produce(h.limit, h.since(t, m.now), used-h.seen)
-				m.freed(h.limit, t.project)
-			} else if excess > 0 {
-				m.charge(h.limit, m.now, excess)
-			}
-			if excess > 0 {
-				m.pace(h.limit, excess)
-			}
-			h.seen = used
-		}
+		m.see(t, c.Actual)
 	}
 	m.emit(ev)
+}
+
+// see books what a running call has used so far.
+func (m *model) see(t *mTicket, actual []Charge) {
+	if t.state != ticketOpen {
+		return
+	}
+	for _, h := range t.holds {
+		used, ok := h.told(actual)
+		if !ok || h.limit.dead || h.limit.Shape == Stock || used <= h.seen {
+			continue
+		}
+		excess := max(0, used-max(h.amount, h.seen))
+		if h.reserves() {
+			h.charge = m.produce(h.limit, h.since(t, m.now), used-h.seen)
+			m.freed(h.limit, t.project)
+		} else if excess > 0 {
+			m.charge(h.limit, m.now, excess)
+		}
+		if excess > 0 {
+			m.pace(h.limit, excess)
+		}
+		h.seen = used
+	}
 }
 
 func (m *model) modelOf(t *mTicket) string {
@@ -230,12 +238,9 @@ func (m *model) refund(t *mTicket, h *mHold, amount int64, unsent bool) {
 	case TokenBucket:
 		cost := m.share(amount, int64(l.Window), l.effective, false)
 		if unsent {
-			l.missing, l.asOf = max(0, l.missingAt(m.now)-max(0, cost-int64(m.now-t.granted))), m.now
-		} else if n := len(l.credits); n > 0 && m.now.Sub(l.credits[n-1].first) < l.Jitter/8 {
-			l.credits[n-1].amount += cost
-			l.credits[n-1].last = m.now
+			l.missing -= max(0, cost-int64(m.now-t.granted))
 		} else {
-			l.credits = append(l.credits, &mGroup{m.now, m.now, cost})
+			l.credit(m.now, cost)
 		}
 	case Calendar:
 		if !l.refundPeriod(t, h, m.now, amount) {
@@ -243,6 +248,16 @@ func (m *model) refund(t *mTicket, h *mHold, amount int64, unsent bool) {
 		}
 	}
 	m.freed(l, t.project)
+}
+
+// credit gives a bucket something back, when it is due.
+func (l *mLimit) credit(at Time, cost int64) {
+	if n := len(l.credits); n > 0 && at.Sub(l.credits[n-1].first) < l.Jitter/8 {
+		l.credits[n-1].amount += cost
+		l.credits[n-1].last = max(l.credits[n-1].last, at)
+		return
+	}
+	l.credits = append(l.credits, &mGroup{at, at, cost})
 }
 
 // refundPeriod takes amount out of the periods that hold a charge, if any does.

@@ -183,6 +183,10 @@ func (m *model) pumpAll() {
 
 func (m *model) pump(p *mPool) {
 	p.look = false
+	if m.call.underWay {
+		p.nextAt = Never
+		return
+	}
 	for m.pass(p) {
 	}
 }
@@ -258,7 +262,7 @@ func (m *model) serve(p *mPool, class int, stopped []*mPlace) (*mPlace, Time) {
 	for p.active(class) {
 		f := m.top(p, class)
 		line := m.line(p, f, false)
-		for len(line) > 0 && line[0].ticket.away {
+		for len(line) > 0 && m.absent(line[0].ticket) {
 			line[0].skipped = true
 			line = line[1:]
 		}

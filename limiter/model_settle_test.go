@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -11,11 +12,13 @@ func (m *model) emit(ev Event) { m.events = append(m.events, ev) }
 func (m *model) apply(c Command, now Time, retry time.Duration) []Event {
 	m.now, m.events, m.retry, m.fault = max(m.now, now), nil, retry, nil
 	m.forgetCharges()
+	m.listen()
+	m.answered()
 	for t := m.due(); t != nil; t = m.due() {
 		switch t.state {
 		case ticketWaiting:
 			ev := Event{Kind: Refused, Reason: WaitTooLong, Key: t.key, Lease: t.lease}
-			if t.away {
+			if m.absent(t) {
 				ev = Event{Kind: Lapsed, Key: t.key, Lease: t.lease}
 			}
 			m.emit(ev)
@@ -46,7 +49,17 @@ func (m *model) apply(c Command, now Time, retry time.Duration) []Event {
 		for i := range c.Leases {
 			m.restore(&c.Leases[i])
 		}
+		for _, p := range m.pools {
+			p.look = true
+		}
+	case *Join:
+		m.join(c)
+	case *Loss:
+		m.lose(c)
+	case *Upgrade:
+		m.behaviour = max(m.behaviour, c.Behaviour)
 	}
+	m.answered()
 	m.pumpAll()
 	return m.events
 }
@@ -80,7 +93,7 @@ func (m *model) due() (first *mTicket) {
 
 // nextAt gives the time at which something happens by itself.
 func (m *model) nextAt() Time {
-	at := Never
+	at := m.nextOfProcesses()
 	for _, t := range m.tickets {
 		at = min(at, t.timer)
 	}
@@ -123,10 +136,7 @@ func (m *model) acquire(c *Acquire) {
 		t.shared = t.shared || t.lease.Incarnation != c.Lease.Incarnation
 		switch {
 		case t.state == ticketWaiting:
-			t.lease, t.arrived = c.Lease, min(c.Arrived, m.now)
-			if t.away {
-				m.back(t)
-			}
+			m.back(t, c)
 			if t.state == ticketWaiting {
 				m.fault = m.bound(t, m.retry)
 				m.emit(Event{Kind: Queued, Key: t.key, Lease: t.lease})
@@ -186,6 +196,14 @@ func (m *model) acquire(c *Acquire) {
 		} else {
 			refuse(NoTarget)
 		}
+		return
+	}
+	if m.call.underWay && c.MaxWait <= 0 {
+		if m.retry < m.call.until.Sub(m.now) {
+			m.fault = fmt.Errorf("RetryAfter is %v, before the roll call ends", m.retry)
+		}
+		refuse(WaitTooLong)
+		m.dismiss(t)
 		return
 	}
 	m.fault = m.bound(t, m.retry)
@@ -357,8 +375,21 @@ func (m *model) pool(name string) *mPool {
 	return nil
 }
 
-func (m *model) back(t *mTicket) {
-	t.away, t.timer = false, t.until
+// back tells that a caller asks again.
+func (m *model) back(t *mTicket, c *Acquire) {
+	was := m.absent(t)
+	t.lease, t.arrived, t.away, t.timer = c.Lease, min(c.Arrived, m.now), false, t.until
+	switch is := m.absent(t); {
+	case was && !is:
+		m.returned(t)
+		m.pumpAll()
+	case is && !was:
+		m.left(t)
+	}
+}
+
+// returned gives a waiter that was absent its place back.
+func (m *model) returned(t *mTicket) {
 	for _, pl := range t.places {
 		f := m.flow(pl.pool, t.project, t.class, false)
 		was := pl.skipped
@@ -370,7 +401,14 @@ func (m *model) back(t *mTicket) {
 			}
 		}
 	}
-	m.pumpAll()
+}
+
+// left lets others look who stood behind a waiter.
+func (m *model) left(t *mTicket) {
+	for _, pl := range t.places {
+		line := m.line(pl.pool, m.flow(pl.pool, t.project, t.class, false), false)
+		pl.pool.look = pl.pool.look || len(line) > 0 && line[0] == pl
+	}
 }
 
 func (m *model) cancel(c *Cancel) {
@@ -380,11 +418,10 @@ func (m *model) cancel(c *Cancel) {
 	case t.state == ticketWaiting && c.Departure == Gone:
 		m.dismiss(t)
 	case t.state == ticketWaiting && !t.away:
-		t.away, t.timer = true, min(t.until, m.now.Add(10*time.Second))
-		for _, pl := range t.places {
-			line := m.line(pl.pool, m.flow(pl.pool, t.project, t.class, false), false)
-			pl.pool.look = pl.pool.look || len(line) > 0 && line[0] == pl
+		if !m.absent(t) {
+			m.left(t)
 		}
+		t.away, t.timer = true, min(t.until, m.now.Add(10*time.Second))
 	case t.state == ticketOpen && c.Departure == Gone && !t.shared:
 		m.settle(t, Unsent, nil)
 	}

@@ -23,6 +23,12 @@ type model struct {
 	events     []Event
 	retry      time.Duration // what the engine told as RetryAfter: a bound, not a decision
 	fault      error         // it was none
+
+	processes []*mProcess // by id
+	sender    uint64
+	entries   uint64
+	behaviour uint32
+	call      mCall
 }
 
 // An mLimit is a limit with a record of every charge.
@@ -36,7 +42,7 @@ type mLimit struct {
 	reserve   []int64 // by class: what is kept from it
 	charges   []*mCharge
 	groups    []*mGroup // of a window: what was charged within a span counts as one
-	missing   int64     // of a bucket, in ns of refill, at asOf
+	missing   int64     // of a bucket, in ns of refill, at asOf; < 0: so long before it was full
 	asOf      Time
 	credits   []*mGroup // of a bucket: refunds under way, in ns
 	pacedOut  Time
@@ -89,6 +95,7 @@ func (m *model) setSpec(l *mLimit, s LimitSpec) {
 	if changed := former.effective != l.effective || former.Window != l.Window; changed && former.effective > 0 && s.Shape == TokenBucket {
 		l.Jitter = former.Jitter
 		l.forgetCharges(m.now)
+		l.missing, l.asOf = l.missingAt(m.now), m.now
 		l.Jitter = s.Jitter
 		// What is missing stays the same in tokens.
 		again := func(ns int64, up bool) int64 {
@@ -168,12 +175,11 @@ func (l *mLimit) forgetCharges(now Time) {
 		l.charges = slices.DeleteFunc(l.charges, func(c *mCharge) bool { return gone(c.group) })
 		l.groups = slices.DeleteFunc(l.groups, gone)
 	case TokenBucket:
-		l.missing, l.asOf = l.missingAt(now), now
 		l.credits = slices.DeleteFunc(l.credits, func(g *mGroup) bool {
 			if g.last.Add(l.Jitter) >= now {
 				return false
 			}
-			l.missing = max(0, l.missing-g.amount)
+			l.missing -= g.amount
 			return true
 		})
 	}
@@ -325,7 +331,7 @@ func (m *model) pace(l *mLimit, amount int64) {
 
 // charge enters an amount of a call granted at a time.
 func (m *model) charge(l *mLimit, granted Time, amount int64) *mCharge {
-	c := &mCharge{at: m.now, amount: amount}
+	c := &mCharge{at: granted, amount: amount}
 	switch l.Shape {
 	case SlidingWindow:
 		if granted.Add(l.hold()) < m.now {
@@ -333,10 +339,10 @@ func (m *model) charge(l *mLimit, granted Time, amount int64) *mCharge {
 		}
 		c.group = l.group(granted, m.now)
 	case TokenBucket:
-		l.missing, l.asOf = l.missingAt(m.now)+m.cost(l, amount), m.now
+		l.missing, l.asOf = l.missingAt(granted)+m.cost(l, amount), granted
 	case Calendar:
 		var ends Time
-		if c.begins, ends = l.period(m.now); m.now.Add(l.Jitter) >= ends {
+		if c.begins, ends = l.period(granted); granted.Add(l.Jitter) >= ends {
 			c.edge = amount
 		}
 	}

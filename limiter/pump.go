@@ -64,6 +64,10 @@ func (e *Engine) schedule() {
 // pump grants what can go in one pool, and finds when to look again.
 func (e *Engine) pump(p *pool) {
 	p.dirty = false
+	if e.call.underWay {
+		p.nextAt = Never // its end looks at all
+		return
+	}
 	for e.pass(p) {
 	}
 }
@@ -144,7 +148,9 @@ func (e *Engine) gather(p *pool, pr *project, charges []Charge, variance int64) 
 	for i := range e.touches {
 		e.touches[i].own = true
 	}
-	e.gatherFrom(p.limits, charges, ToPool, variance)
+	if p != nil {
+		e.gatherFrom(p.limits, charges, ToPool, variance)
+	}
 	e.gatherFrom(e.limits, charges, ToOwner, variance)
 	return e.touches
 }
@@ -340,8 +346,9 @@ func (e *Engine) grant(pl *place) {
 	p.forgetIdle(lane)
 	e.classes[t.class].waiting--
 	e.waiting--
+	e.own(t.lease.Incarnation, -1)
 
-	t.state, t.away = ticketOpen, false
+	t.state, t.away, t.silent = ticketOpen, false, false
 	e.open++
 	t.until = e.now.Add(t.ttl)
 	e.timers.set(t, t.until)

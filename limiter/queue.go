@@ -256,11 +256,14 @@ func (f *flow) unlink(pl *place) {
 	pl.prev, pl.next = nil, nil
 }
 
-// relink puts back a place that was skipped, by the order of arrival.
-func (f *flow) relink(pl *place) {
+// relink puts back a place that was skipped, by the order of arrival: behind after, if it
+// is known to be before it, or nil.
+func (f *flow) relink(pl, after *place) {
 	pl.skipped = false
-	after := (*place)(nil)
 	next := f.first
+	if after != nil {
+		next = after.next
+	}
 	for next != nil && next.ticket.seq <= pl.ticket.seq {
 		after, next = next, next.next
 	}
@@ -292,7 +295,7 @@ func (f *flow) leave(pl *place) {
 	l.waiting--
 	l.work -= pl.work
 	f.pool.waiting--
-	if pl.only && !pl.ticket.away {
+	if pl.only && !pl.ticket.absent() {
 		f.addAhead(pl, -1)
 	}
 	if f.first == nil {
@@ -308,7 +311,7 @@ func (t *ticket) settleDown() {
 	if places := t.places(); len(places) == 1 {
 		pl := places[0]
 		pl.only = true
-		if !t.away {
+		if !t.absent() {
 			pl.flow.addAhead(pl, 1)
 		}
 	}
@@ -333,7 +336,7 @@ func (f *flow) addAhead(pl *place, sign int64) {
 func (f *flow) head() *place {
 	for f.first != nil {
 		pl := f.first
-		if !pl.ticket.away {
+		if !pl.ticket.absent() {
 			return pl
 		}
 		f.unlink(pl)

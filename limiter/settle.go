@@ -106,6 +106,7 @@ func (e *Engine) settle(t *ticket, o Outcome, actual []Charge) (refunds, debts u
 			was = h.amount
 		} else {
 			used := h.final(o, actual)
+			h.late = used > h.amount
 			if h.flags&OnCompletion != 0 && !expired {
 				freed = e.settleReserved(t, &h, used, h.since(t, e.now))
 			} else {
@@ -131,7 +132,7 @@ func (e *Engine) settle(t *ticket, o Outcome, actual []Charge) (refunds, debts u
 	if !expired {
 		e.open--
 	}
-	t.state = ticketSettled
+	t.state, t.unsent, t.until = ticketSettled, o == Unsent, e.now
 	e.timers.set(t, e.now.Add(settledKept))
 	return refunds, debts
 }
@@ -175,6 +176,9 @@ func (e *Engine) settleCharged(t *ticket, h *hold, o Outcome, used int64) (freed
 	case used > charged:
 		l.charge(e.now, used-charged, t.class)
 	case used < charged:
+		if l.Shape == TokenBucket {
+			h.number = packRefund(charged - used)
+		}
 		return l.refund(e.now, h, t.granted, charged-used, t.class, o == Unsent)
 	}
 	return false

@@ -9,19 +9,14 @@ import (
 // counted under it. The encoding is canonical: engines in the same state give the same
 // bytes.
 func (e *Engine) Snapshot(b []byte) []byte {
-	w := &writer{append(b, codecVersion)}
+	w := &writer{append(b, snapshotVersion)}
 	w.uint(uint64(len(e.config)))
 	w.b = append(w.b, e.config...)
 	w.time(e.now)
 	w.uint(e.seq)
 	w.fixed(e.digest)
 	w.uint(e.projectSeq)
-	w.uint(uint64(len(e.incarnations)))
-	for _, i := range e.incarnations {
-		w.fixed(i.id)
-		w.uint(uint64(i.behaviour))
-		w.time(i.heard)
-	}
+	w.processes(e)
 	projects := e.allProjects()
 	w.uint(uint64(len(projects)))
 	for _, pr := range projects {
@@ -160,6 +155,7 @@ func (w *writer) ticket(e *Engine, t *ticket, refs map[*limit]uint64) {
 	w.bool(t.away)
 	w.bool(t.shared)
 	w.bool(t.keyed)
+	w.bool(t.unsent)
 	w.string(t.project.name)
 	w.time(t.arrived)
 	w.time(t.until)
@@ -192,6 +188,7 @@ func (w *writer) ticket(e *Engine, t *ticket, refs map[*limit]uint64) {
 			w.uint(uint64(h.number))
 			w.b = append(w.b, byte(h.flags))
 			w.bool(h.done)
+			w.bool(h.late)
 		}
 	}
 }
@@ -201,11 +198,13 @@ func (w *writer) ticket(e *Engine, t *ticket, refs map[*limit]uint64) {
 func Load(b []byte) (*Engine, error) {
 	r := &reader{b: b}
 	e := New()
-	if v := r.byte(); v > codecVersion {
+	version := r.byte()
+	if version > snapshotVersion {
 		return nil, ErrVersion
-	} else if v != codecVersion {
+	} else if version == 0 {
 		return nil, ErrCodec
 	}
+	r.former = version < snapshotVersion
 	if n := r.length(1); n > 0 {
 		var d Decoder
 		c, rest, err := d.Command(r.b[:n])
@@ -218,9 +217,7 @@ func Load(b []byte) (*Engine, error) {
 		e.events = nil
 	}
 	e.now, e.seq, e.digest, e.projectSeq = r.time(), r.uint(), r.fixed(), r.uint()
-	for n := r.length(10); n > 0; n-- {
-		e.incarnations = append(e.incarnations, incarnation{r.fixed(), uint32(r.uint()), r.time()})
-	}
+	r.processes(e)
 	projects := r.projects(e)
 	if r.bad {
 		return nil, ErrCodec
@@ -243,7 +240,57 @@ func Load(b []byte) (*Engine, error) {
 		return nil, ErrCodec
 	}
 	e.schedule()
+	e.watch()
 	return e, nil
+}
+
+func (w *writer) processes(e *Engine) {
+	w.uint(uint64(len(e.processes)))
+	for i := range e.processes {
+		p := &e.processes[i]
+		w.fixed(p.id)
+		w.uint(uint64(p.behaviour))
+		w.time(p.heard)
+		w.uint(p.number)
+		w.bool(p.silent)
+		w.bool(p.missing)
+	}
+	w.uint(e.entries)
+	w.fixed(e.sender)
+	w.uint(uint64(e.behaviour))
+	c := &e.call
+	w.fixed(c.history)
+	w.bool(c.underWay)
+	w.bool(c.telling)
+	w.time(c.since)
+	w.time(c.until)
+	w.time(c.ended)
+}
+
+func (r *reader) processes(e *Engine) {
+	former := uint64(0)
+	for n := r.length(10); n > 0; n-- {
+		p := process{id: r.fixed(), behaviour: uint32(r.uint()), heard: r.time()}
+		if !r.former {
+			p.number, p.silent, p.missing = r.uint(), r.bool(), r.bool()
+		}
+		if len(e.processes) > 0 && p.id <= former {
+			r.fail()
+			return
+		}
+		former = p.id
+		if p.missing {
+			e.call.missing++
+		}
+		e.processes = append(e.processes, p)
+	}
+	if r.former {
+		return
+	}
+	e.entries, e.sender, e.behaviour = r.uint(), r.fixed(), uint32(r.uint())
+	c := &e.call
+	c.history, c.underWay, c.telling = r.fixed(), r.bool(), r.bool()
+	c.since, c.until, c.ended = r.time(), r.time(), r.time()
 }
 
 func (r *reader) projects(e *Engine) (all []*project) {
@@ -334,6 +381,9 @@ func (r *reader) ticket(e *Engine, limits []*limit) {
 	t := &ticket{key: r.key(), lease: r.lease(), seq: r.uint(), timer: -1}
 	t.state, t.class, t.rank = ticketState(r.byte()), r.byte(), r.byte()
 	t.away, t.shared, t.keyed = r.bool(), r.bool(), r.bool()
+	if !r.former {
+		t.unsent = r.bool()
+	}
 	t.project = e.projects[r.string()]
 	t.arrived, t.until, t.ttl = r.time(), r.time(), r.span()
 	timer := r.time()
@@ -343,6 +393,9 @@ func (r *reader) ticket(e *Engine, limits []*limit) {
 	}
 	for n := r.length(5); n > 0; n-- {
 		r.place(e, t)
+	}
+	if p := e.process(t.lease.Incarnation); p != nil && t.state == ticketWaiting {
+		t.silent = p.silent
 	}
 	t.settleDown()
 	t.granted = r.time()
@@ -358,7 +411,11 @@ func (r *reader) ticket(e *Engine, limits []*limit) {
 			r.fail()
 			return
 		}
-		t.keep(&hold{limits[i-1], r.amount(), r.amount(), uint32(r.uint()), ChargeFlags(r.byte() &^ markDone), r.bool()})
+		h := hold{limits[i-1], r.amount(), r.amount(), uint32(r.uint()), ChargeFlags(r.byte()), r.bool(), false}
+		if !r.former {
+			h.late = r.bool()
+		}
+		t.keep(&h)
 	}
 	if r.bad {
 		return
@@ -370,6 +427,7 @@ func (r *reader) ticket(e *Engine, limits []*limit) {
 	if t.state == ticketWaiting {
 		e.classes[t.class].waiting++
 		e.waiting++
+		e.own(t.lease.Incarnation, 1)
 	} else {
 		e.leases[t.lease] = t
 		if t.state == ticketOpen {

@@ -28,14 +28,16 @@ type ticket struct {
 	state   ticketState
 	class   uint8
 	away    bool   // waiting: the caller is not there
+	silent  bool   // waiting: the process that owns it is not heard
 	shared  bool   // more than one process asked under the key
 	keyed   bool   // engine.keys points here
+	unsent  bool   // settled so
 	rank    uint8  // of the granted target
 	model   uint16 // of the lease, among the pool's
 	timer   int32  // position in the heap; < 0: none
 	project *project
 	arrived Time // when the RPC arrived that is answered
-	until   Time // waiting: end of the patience; open: end of the TTL
+	until   Time // waiting: end of the patience; open, expired: end of the TTL; settled: when
 	ttl     time.Duration
 
 	queued *queued // waiting: where it stands
@@ -56,9 +58,10 @@ type hold struct {
 	limit  *limit
 	amount int64  // the estimate; after settling, what was used
 	seen   int64  // used so far; on completion, what of it is in the window
-	number uint32 // of the entry that holds it
+	number uint32 // of the entry that holds it; in a bucket that was settled: see refunded
 	flags  ChargeFlags
 	done   bool // a stock that was freed
+	late   bool // settled: a part was charged after the grant, as a debt
 }
 
 // A packedHold is how a lease keeps a hold: every replica keeps several for each lease of
@@ -66,12 +69,14 @@ type hold struct {
 type packedHold struct {
 	amount int64
 	limit  LimitID // stays that limit's until no lease names it
-	mark   uint32  // the entry's number, of which 24 bits suffice, done, and the flags
+	mark   uint32  // the entry's number, of which 24 bits suffice, done, late, and the flags
 }
 
 const (
 	markBits = 8
 	markDone = 1 << 7
+	markLate = 1 << 6
+	flagBits = Pooled<<1 - 1
 )
 
 // keep packs a hold at the end of a lease's.
@@ -82,9 +87,12 @@ func (t *ticket) keep(h *hold) {
 
 // pack keeps a hold in its place.
 func (t *ticket) pack(i int, h *hold) {
-	p := packedHold{h.amount, h.limit.id, h.number<<markBits | uint32(h.flags)&^markDone}
+	p := packedHold{h.amount, h.limit.id, h.number<<markBits | uint32(h.flags&flagBits)}
 	if h.done {
 		p.mark |= markDone
+	}
+	if h.late {
+		p.mark |= markLate
 	}
 	t.holds[i] = p
 	if h.seen == 0 && t.seen == nil {
@@ -103,7 +111,7 @@ func (t *ticket) pack(i int, h *hold) {
 func (e *Engine) unpack(t *ticket, i int) hold {
 	p := &t.holds[i]
 	l := e.table[p.limit]
-	h := hold{limit: l, amount: p.amount, flags: ChargeFlags(p.mark &^ markDone), done: p.mark&markDone != 0}
+	h := hold{limit: l, amount: p.amount, flags: ChargeFlags(p.mark) & flagBits, done: p.mark&markDone != 0, late: p.mark&markLate != 0}
 	h.number = l.window.head + (p.mark>>markBits-l.window.head)&(1<<(32-markBits)-1)
 	if l.Shape == Calendar {
 		h.number = p.mark >> markBits
@@ -112,6 +120,30 @@ func (e *Engine) unpack(t *ticket, i int) hold {
 		h.seen = (*t.seen)[i]
 	}
 	return h
+}
+
+// absent says that a waiter is not granted for now: nobody would take it.
+func (t *ticket) absent() bool { return t.away || t.silent }
+
+// refunded is how much of its estimate a settled hold in a bucket has given back, or a little
+// more. A bucket has no entries whose number a hold would have to keep, so this stands in its
+// place: 18 bits, and by how many more they are shifted.
+func (h *hold) refunded() int64 {
+	if h.limit.Shape != TokenBucket {
+		return 0
+	}
+	return int64(h.number&(1<<mantissaBits-1)) << (h.number >> mantissaBits & 63)
+}
+
+const mantissaBits = 18
+
+// packRefund gives the number that refunded reads: at least the amount, which is in bounds.
+func packRefund(amount int64) uint32 {
+	for shift := uint32(0); ; shift++ {
+		if m := (amount + 1<<shift - 1) >> shift; m < 1<<mantissaBits {
+			return shift<<mantissaBits | uint32(m)
+		}
+	}
 }
 
 // places lists where a waiter stands.

@@ -197,9 +197,9 @@ func (s *Server) wait(ctx context.Context, o *organization, c *call, a *asked) (
 	for {
 		select {
 		case <-c.wake:
-			o.state.Lock()
+			o.replica.Lock()
 			ended := c.ended
-			o.state.Unlock()
+			o.replica.Unlock()
 			if ended {
 				return &c.end, false, nil
 			}
@@ -226,7 +226,7 @@ func (o *organization) depart(ctx context.Context, c *call) (*outcome, error) {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		c.cancel.Departure = limiter.Gone
 	}
-	o.state.Lock()
+	o.replica.Lock()
 	ended, others := c.ended, false
 	if p := c.place; p != nil {
 		c.cancel.Lease = p.lease
@@ -234,7 +234,7 @@ func (o *organization) depart(ctx context.Context, c *call) (*outcome, error) {
 			c.forsake() // they keep the place
 		}
 	}
-	o.state.Unlock()
+	o.replica.Unlock()
 	if !ended && !others {
 		o.leave(c)
 		ended = c.ended

@@ -216,7 +216,7 @@ func TestCancel(t *testing.T) {
 		cancel()
 		wantCode(t, (<-one).err, codes.Canceled)
 		synctest.Wait()
-		if _, waiting := w.organization().engine.Counts(); waiting != 0 {
+		if _, waiting := w.organization().engine().Counts(); waiting != 0 {
 			t.Errorf("%d wait, want none", waiting)
 		}
 		if n := len(w.organization().places); n != 0 {

@@ -219,15 +219,15 @@ func (o *organization) bindings(out *outcome) []*pb.Binding {
 	if ev.Bindings == 0 {
 		return nil
 	}
-	o.state.Lock()
-	defer o.state.Unlock()
+	o.replica.Lock()
+	defer o.replica.Unlock()
 	if out.epoch != o.loads.epoch {
 		return nil // the ids are of another configuration
 	}
 	e := o.edition.Load()
 	var list []*pb.Binding
 	for _, id := range ev.Binding[:ev.Bindings] {
-		l, ok := o.engine.Limit(id)
+		l, ok := o.engine().Limit(id)
 		if !ok {
 			continue
 		}

@@ -1,82 +1,25 @@
 package server
 
 import (
-	"encoding/hex"
-	"fmt"
-	"runtime/debug"
-
 	"github.com/watermaster-project/watermaster/limiter"
-	"github.com/watermaster-project/watermaster/store"
+	"github.com/watermaster-project/watermaster/server/replica"
 )
 
-// A poison is a command that made the engine panic: it is left out when the log is
-// applied again.
-type poison struct {
-	incarnation, number uint64
-	index               int
-}
-
-// apply applies an entry. own is the batch that it is, if it is one of ours whose calls
-// wait for what comes of it. Its own payload is decoded like any other: there is one path.
-// The caller holds state.
-func (o *organization) apply(e *store.Entry, own *batch) {
-	o.position, o.applied = e.Position, e.Time
-	o.tail += len(e.Payload)
-	if e.Number <= o.seen[e.Incarnation] {
-		return // a late copy
-	}
-	o.seen[e.Incarnation] = e.Number
-	rest := e.Payload
-	if len(rest) > 0 && rest[0] != payloadVersion {
-		o.unreadable(fmt.Errorf("an entry of version %d: this build knows %d, a later one is needed", rest[0], payloadVersion))
-		return
-	}
-	rest = rest[min(1, len(rest)):]
-	for i := 0; len(rest) > 0; i++ {
-		cmd, next, err := o.decoder.Command(rest)
-		if err != nil {
-			o.unreadable(fmt.Errorf("an entry with a command that this build does not know, or that is damaged: %w: %s",
-				err, hex.EncodeToString(rest[:min(len(rest), 64)])))
-			return
-		}
-		var c *call
-		if own != nil {
-			c = own.calls[i]
-		}
-		o.applyCommand(cmd, rest[:len(rest)-len(next)], e, i, own != nil, c)
-		rest = next
-	}
-}
-
-// unreadable ends the organization's service here: to go on without what an entry says would
-// be to forget charges. The caller holds state.
-func (o *organization) unreadable(err error) {
-	o.fault = err
-	o.logger.Error("the log cannot be understood: the organization is not served", "error", err)
-	o.setLost(true)
-}
-
-// applyCommand applies one command on behalf of a call, which may be nil. ours: it is the first
-// time that one of this process's own is applied.
-func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.Entry, index int, ours bool, c *call) {
-	if o.poisoned[poison{e.Incarnation, e.Number, index}] || o.lost {
-		if c != nil {
-			c.out.err, c.left = errFault, true
-		}
-		return
+// Apply implements replica.Machine: it tells whoever waits for what comes of a command.
+func (o *organization) Apply(a *replica.Applying) {
+	cmd := a.Command
+	var c *call
+	if b := o.committing; a.Own != nil && b != nil && a.Own == &b.Batch {
+		c = b.calls[a.Index]
 	}
 	release, _ := cmd.(*limiter.Release)
 	var grant limiter.Grant
-	if release != nil {
-		o.before, _ = o.engine.Lease(release.Lease, o.before[:0])
-		grant, _ = o.engine.Grant(release.Lease)
+	if release != nil && !o.replica.Lost() {
+		o.before, _ = o.engine().Lease(release.Lease, o.before[:0])
+		grant, _ = o.engine().Grant(release.Lease)
 	}
-	events, ok := o.step(cmd, limiter.Time(e.Time))
+	events, ok := o.replica.Step(a)
 	if !ok {
-		o.panics.Add(1)
-		o.logger.Error("the engine panicked; the command is left out", "command", hex.EncodeToString(raw))
-		o.poisoned[poison{e.Incarnation, e.Number, index}] = true
-		o.mend(e, index)
 		if c != nil {
 			c.out.err, c.left = errFault, true
 		}
@@ -102,7 +45,7 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 		case limiter.Lapsed:
 			o.unqueued(ev, false)
 		case limiter.Expired:
-			o.expired(ev, ours)
+			o.expired(ev, a.Own != nil)
 		case limiter.Settled:
 			o.settled(ev, grant.Project, c)
 			if c != nil {
@@ -126,11 +69,8 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 		}
 	}
 	switch cmd := cmd.(type) {
-	case *limiter.Join: // which is no work yet
-		return
 	case *limiter.Configure:
 		o.configured()
-		return
 	case *limiter.Acquire:
 		if c != nil && c.waits && c.out.event.Kind == limiter.Queued {
 			o.places[cmd.Key].await(c)
@@ -143,31 +83,15 @@ func (o *organization) applyCommand(cmd limiter.Command, raw []byte, e *store.En
 		}
 		o.cancelled(cmd)
 	}
-	o.worked = e.Time
-}
-
-// step applies a command to the engine. It says false if the engine panicked.
-func (o *organization) step(cmd limiter.Command, now limiter.Time) (events []limiter.Event, ok bool) {
-	defer func() {
-		if r := recover(); r != nil {
-			o.logger.Error("panic", "panic", r, "stack", string(debug.Stack()))
-			o.events = nil
-		}
-	}()
-	if o.probe != nil {
-		o.probe(cmd)
-	}
-	o.events = o.engine.Apply(cmd, now, o.events[:0])
-	return o.events, true
 }
 
 // granted tells of a grant: those who wait for it, and the call whose own command it is.
 func (o *organization) granted(ev *limiter.Event, acquire *limiter.Acquire, own bool, c *call) {
-	o.charges, _ = o.engine.Lease(ev.Lease, o.charges[:0])
+	o.charges, _ = o.engine().Lease(ev.Lease, o.charges[:0])
 	p := o.places[ev.Key]
 	waited := ev.Waited
 	if p != nil {
-		waited = max(waited, o.engine.Now().Sub(p.since))
+		waited = max(waited, o.engine().Now().Sub(p.since))
 	}
 	if !ev.Again {
 		var project string
@@ -177,9 +101,9 @@ func (o *organization) granted(ev *limiter.Event, acquire *limiter.Acquire, own 
 		case p != nil:
 			project = p.project
 		default:
-			project, _, _, _ = o.engine.Holder(ev.Lease)
+			project, _, _, _ = o.engine().Holder(ev.Lease)
 		}
-		o.consumers.add(o.engine.Now(), project, o.charges)
+		o.consumers.add(o.engine().Now(), project, o.charges)
 	}
 	shared := p != nil && p.calls != nil && own
 	o.unqueued(ev, shared)
@@ -198,9 +122,9 @@ func (o *organization) tell(c *call, ev *limiter.Event, acquire *limiter.Acquire
 	}
 	o.write(&c.out, ev)
 	for i := range acquire.Targets {
-		o.loads.join(o.engine, &c.out.load, acquire.Targets[i].Pool, acquire.Class)
+		o.loads.join(o.engine(), &c.out.load, acquire.Targets[i].Pool, acquire.Class)
 	}
-	o.loads.read(o.engine, &c.out.load, acquire.Class)
+	o.loads.read(o.engine(), &c.out.load, acquire.Class)
 	if c.diversion != nil {
 		c.diversion.judge(o, acquire.Class)
 	}
@@ -210,10 +134,10 @@ func (o *organization) tell(c *call, ev *limiter.Event, acquire *limiter.Acquire
 func (o *organization) tellLater(c *call, ev *limiter.Event, p *place) {
 	o.write(&c.end, ev)
 	for _, pool := range p.pools {
-		o.loads.join(o.engine, &c.end.load, pool, p.class)
+		o.loads.join(o.engine(), &c.end.load, pool, p.class)
 	}
-	o.loads.read(o.engine, &c.end.load, p.class)
-	c.end.waited = max(ev.Waited, o.engine.Now().Sub(p.since))
+	o.loads.read(o.engine(), &c.end.load, p.class)
+	c.end.waited = max(ev.Waited, o.engine().Now().Sub(p.since))
 	c.ended = true
 	c.signal()
 }
@@ -227,8 +151,8 @@ func (o *organization) write(r *outcome, ev *limiter.Event) {
 
 // settled tells what a Release has brought about.
 func (o *organization) settled(ev *limiter.Event, project string, c *call) {
-	o.charges, _ = o.engine.Lease(ev.Lease, o.charges[:0])
-	o.consumers.settle(o.engine.Now(), project, o.before, o.charges, ev.Late)
+	o.charges, _ = o.engine().Lease(ev.Lease, o.charges[:0])
+	o.consumers.settle(o.engine().Now(), project, o.before, o.charges, ev.Late)
 	if c != nil {
 		c.out.event, c.out.project = *ev, project
 		c.out.before = append(c.out.before[:0], o.before...)
@@ -238,12 +162,12 @@ func (o *organization) settled(ev *limiter.Event, project string, c *call) {
 
 // expired notes that a lease has given back its stocks. ours: our command let the time pass.
 func (o *organization) expired(ev *limiter.Event, ours bool) {
-	project, _, _, ok := o.engine.Holder(ev.Lease)
+	project, _, _, ok := o.engine().Holder(ev.Lease)
 	if !ok {
 		return
 	}
-	o.charges, _ = o.engine.Lease(ev.Lease, o.charges[:0])
-	o.consumers.expire(o.engine.Now(), project, o.charges)
+	o.charges, _ = o.engine().Lease(ev.Lease, o.charges[:0])
+	o.consumers.expire(o.engine().Now(), project, o.charges)
 	if ours {
 		o.countExpired(project)
 	}
@@ -252,22 +176,22 @@ func (o *organization) expired(ev *limiter.Event, ours bool) {
 // reported tells what a Report has come to.
 func (o *organization) reported(ev *limiter.Event, c *call) {
 	c.out.event = *ev
-	if _, class, pool, ok := o.engine.Holder(ev.Lease); ok {
+	if _, class, pool, ok := o.engine().Holder(ev.Lease); ok {
 		c.out.class, c.out.pool = class, pool
 	}
-	o.loads.join(o.engine, &c.out.load, c.out.pool, c.out.class)
-	o.loads.read(o.engine, &c.out.load, c.out.class)
+	o.loads.join(o.engine(), &c.out.load, c.out.pool, c.out.class)
+	o.loads.read(o.engine(), &c.out.load, c.out.class)
 }
 
 // configured follows the engine to another configuration, and forgets what was known by the
 // ids of limits, which mean others now.
 func (o *organization) configured() {
-	if n := o.next; n != nil && o.engine.Configured(n.generation, n.hash) {
+	if n := o.next; n != nil && o.engine().Configured(n.generation, n.hash) {
 		o.edition.Store(n)
 		o.next = nil
 	}
 	e := o.edition.Load()
 	e.counts.InForce()
-	o.loads.reset(o.engine, e)
-	o.consumers.configure(o.engine)
+	o.loads.reset(o.engine(), e)
+	o.consumers.configure(o.engine())
 }

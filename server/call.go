@@ -29,7 +29,7 @@ type call struct {
 	// and does not look at it again.
 	out outcome
 
-	// The rest is of an Acquire that waits. Held by organization.state.
+	// The rest is of an Acquire that waits. Held by the replica's lock.
 	waits bool    // it stays if it is queued
 	place *place  // where it waits; nil: it does not, or no longer
 	same  *call   // the next of those that wait under the same key

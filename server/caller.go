@@ -97,9 +97,9 @@ func (s *Server) ownLease(ctx context.Context, id string) (*organization, lease,
 		return nil, lease{}, &leaseError{id}
 	}
 	if !c.AnyProject() {
-		o.state.Lock()
-		project, _, _, ok := o.engine.Holder(l.id)
-		o.state.Unlock()
+		o.replica.Lock()
+		project, _, _, ok := o.engine().Holder(l.id)
+		o.replica.Unlock()
 		if _, err := c.Project(project); !ok || err != nil {
 			return nil, lease{}, &leaseError{id}
 		}

@@ -45,9 +45,9 @@ func TestCanaryOfPanics(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, handlers = range []bool{true, false} {
-			o.state.Lock()
-			o.probe = func(limiter.Command) { panic("as planned") }
-			o.state.Unlock()
+			o.replica.Lock()
+			o.replica.Probe = func(limiter.Command) { panic("as planned") }
+			o.replica.Unlock()
 			_, err := w.Release(ctx, release)
 			if s := wantCode(t, err, codes.Internal); s.Message() != "internal error" || len(s.Details()) != 0 {
 				t.Errorf("the caller is told %q, %v", s.Message(), s.Details())

@@ -3,11 +3,10 @@ package server
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
-	"github.com/watermaster-project/watermaster/server/metrics"
+	"github.com/watermaster-project/watermaster/server/replica"
 	"github.com/watermaster-project/watermaster/store"
 )
 
@@ -47,12 +46,12 @@ func (o *organization) leave(c *call) {
 		if lead {
 			continue
 		}
-		o.state.Lock()
+		o.replica.Lock()
 		left := c.left
 		if left {
 			c.forsake()
 		}
-		o.state.Unlock()
+		o.replica.Unlock()
 		if left {
 			return
 		}
@@ -71,6 +70,44 @@ func (o *organization) submit(cmd limiter.Command, c *call) (lead bool) {
 	return lead
 }
 
+// read lets what others have appended be applied, by whoever leads next or by a goroutine of
+// its own. It does not wait for that.
+func (o *organization) read() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended {
+		return
+	}
+	o.unread = true
+	if !o.leading {
+		o.leading = true
+		o.background.Go(o.lead)
+	}
+}
+
+// refresh reads what others have appended, if that was not done for a while, so that what is
+// shown is not only what concerned this process. It waits for it, but not for a log that is
+// away.
+func (o *organization) refresh() {
+	if !o.replica.Shared() || o.replica.Age() < freshFor {
+		return
+	}
+	done := make(chan struct{})
+	o.mu.Lock()
+	o.readers = append(o.readers, done)
+	o.mu.Unlock()
+	o.read()
+	timeout := time.NewTimer(mendEvery)
+	defer timeout.Stop()
+	select {
+	case <-done:
+	case <-timeout.C:
+	}
+}
+
+// freshFor is how old may be what is shown.
+const freshFor = 500 * time.Millisecond
+
 // lead commits what has gathered, and hands over to one who came meanwhile, if any.
 func (o *organization) lead() {
 	var done *batch
@@ -79,7 +116,7 @@ func (o *organization) lead() {
 		b := o.gathering
 		if done != nil {
 			o.spare = done
-			if len(b.calls) == 0 {
+			if len(b.calls) == 0 && !o.unread {
 				o.leading = false
 				o.mu.Unlock()
 				return
@@ -93,12 +130,18 @@ func (o *organization) lead() {
 		}
 		o.gathering = o.spare
 		o.spare = nil
+		o.unread = false
+		readers := o.readers
+		o.readers = nil
 		o.mu.Unlock()
 
 		if err := o.commit(b); err != nil {
 			o.fail(b, err)
 		}
-		if o.doubt == b {
+		for _, done := range readers {
+			close(done)
+		}
+		if o.replica.InDoubt(&b.Batch) {
 			b = &batch{}
 		}
 		b.clear()
@@ -106,118 +149,39 @@ func (o *organization) lead() {
 	}
 }
 
-// commit appends a batch, applies what comes back, and tells the batch's calls. A fault
-// of ours must not leave the organization without a leader: it is an error.
-func (o *organization) commit(b *batch) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &faultError{r, debug.Stack()}
-		}
-	}()
+// commit puts a batch into the log, and tells its calls what has become of them. One without
+// commands only reads.
+func (o *organization) commit(b *batch) error {
 	if o.retired.Load() {
 		return errRetired
 	}
-	ctx := context.Background()
-	if o.broken {
-		if err := o.reload(ctx, nil); err != nil {
-			return err
-		}
-		o.broken, o.doubt = false, nil
+	o.committing = b
+	defer func() { o.committing = nil }()
+	if b.Len() == 0 {
+		return o.replica.Read(context.Background())
 	}
-	if d := o.doubt; d != nil {
-		if err := o.append(ctx, d); err != nil {
-			return err
-		}
-		o.doubt = nil
-	}
-	claim, joined := o.log.Now(o.name)
-	if !joined && !b.Join {
-		join := &batch{}
-		join.Join = true
-		join.add(&limiter.Join{Incarnation: o.incarnation, Behaviour: limiter.Behaviour}, nil)
-		o.seal(join, claim)
-		if err := o.append(ctx, join); err != nil {
-			return err
-		}
-		claim, _ = o.log.Now(o.name)
-	}
-	o.seal(b, claim)
-	if err := o.append(ctx, b); err != nil {
-		return err
-	}
-	o.snapshot()
-	return nil
+	return o.replica.Commit(context.Background(), &b.Batch)
 }
 
-// seal closes a batch: from here on it is never changed.
-func (o *organization) seal(b *batch, claim store.Claim) {
-	o.number++
-	b.Incarnation, b.Number, b.Claim = o.incarnation, o.number, claim
-}
-
-// How often an append is repeated, and after how long for the first time.
-const (
-	appendTries = 4
-	appendPause = 10 * time.Millisecond
-)
-
-// append sends a batch until it is seen in the log, for a while: then its fate is in doubt
-// and it is kept.
-func (o *organization) append(ctx context.Context, b *batch) error {
-	pause := appendPause
-	for try := 1; ; try++ {
-		counts := o.edition.Load().counts.Log
-		start := metrics.Now()
-		entries, err := o.log.Append(ctx, o.name, o.position, b.Batch, o.entries[:0])
-		if err == nil {
-			appended := metrics.Now()
-			o.take(entries, b)
-			counts.Committed(len(b.calls), start, appended)
-			clear(entries)
-			o.entries = entries[:0]
-			return nil
-		}
-		counts.Failed()
-		switch {
-		case errors.Is(err, store.ErrBroken):
-			o.broken = true
-			return err
-		case errors.Is(err, store.ErrClosed):
-			return err
-		case try == appendTries:
-			o.doubt = b
-			return err
-		}
-		time.Sleep(pause)
-		pause *= 2
-	}
-}
-
-// take applies entries and tells the calls of the batch among them.
-func (o *organization) take(entries []store.Entry, b *batch) {
-	o.state.Lock()
-	defer o.state.Unlock()
-	for i := range entries {
-		e := &entries[i]
-		if e.Incarnation == b.Incarnation && e.Number == b.Number {
-			o.apply(e, b)
-		} else {
-			o.apply(e, nil)
-		}
-	}
-	if !o.lost {
+// Applied implements replica.Machine.
+func (o *organization) Applied(own *replica.Batch) {
+	if !o.replica.Lost() {
 		o.arm()
-		_, waiting := o.engine.Counts()
+		_, waiting := o.engine().Counts()
 		o.count(waiting)
 	}
-	for _, c := range b.calls {
-		if c != nil {
-			c.signal()
+	if b := o.committing; b != nil && own == &b.Batch {
+		o.board()
+		for _, c := range b.calls {
+			if c != nil {
+				c.signal()
+			}
 		}
 	}
 }
 
-// count tells the server how many wait here. The caller holds state.
+// count tells the server how many wait here. The caller holds the
+// replica's lock.
 func (o *organization) count(waiting int) {
 	if o.closed {
 		waiting = 0
@@ -228,16 +192,25 @@ func (o *organization) count(waiting int) {
 	}
 }
 
+// mendEvery is how soon a log is asked again that could not be used, so that what is in doubt
+// gets there and whoever waits is served when it is back.
+const mendEvery = 100 * time.Millisecond
+
 // fail tells the calls of a batch that it did not get into the log, as far as is known.
 func (o *organization) fail(b *batch, err error) {
-	var fault *faultError
+	var fault *replica.Fault
 	if errors.As(err, &fault) {
-		o.logger.Error("a fault while committing", "fault", fault, "stack", string(fault.stack))
+		o.logger.Error("a fault while committing", "fault", fault, "stack", string(fault.Stack))
 	} else if !errors.Is(err, errRetired) {
-		o.logger.Error("the log cannot be used", "error", err, "commands", len(b.calls))
+		if len(b.calls) > 0 {
+			o.logger.Error("the log cannot be used", "error", err, "commands", len(b.calls))
+		}
+		if o.replica.Shared() && !errors.Is(err, store.ErrClosed) {
+			o.mending.Reset(mendEvery)
+		}
 		err = &storeError{err}
 	}
-	o.state.Lock()
+	o.replica.Lock()
 	for i, c := range b.calls {
 		if c != nil {
 			c.out.err = err
@@ -246,5 +219,5 @@ func (o *organization) fail(b *batch, err error) {
 		}
 		b.calls[i] = nil
 	}
-	o.state.Unlock()
+	o.replica.Unlock()
 }

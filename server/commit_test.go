@@ -15,6 +15,7 @@ import (
 
 	"github.com/watermaster-project/watermaster/limiter"
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/server/replica"
 	"github.com/watermaster-project/watermaster/store"
 	"github.com/watermaster-project/watermaster/store/memory"
 )
@@ -110,7 +111,7 @@ func TestStoreFails(t *testing.T) {
 			log := &slowLog{Log: memory.Open(memory.Options{Keep: true}), after: after}
 			w := newWorld(t, small, log)
 			defer w.close()
-			log.fails.Store(appendTries)
+			log.fails.Store(replica.Tries)
 			_, err := w.Acquire(t.Context(), ask("a"))
 			s := wantCode(t, err, codes.Unavailable)
 			if len(s.Details()) != 1 {
@@ -132,7 +133,8 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
-// TestBrokenLog: a log that has lost everything is begun again with what is known.
+// TestBrokenLog: a log that has lost everything is begun again with what is known, and who
+// calls just then does not notice.
 func TestBrokenLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &replacedLog{Log: memory.Open(memory.Options{})}
@@ -140,8 +142,6 @@ func TestBrokenLog(t *testing.T) {
 		defer w.close()
 		g := w.grant(ask("a"))
 		log.Log = memory.Open(memory.Options{})
-		_, err := w.Acquire(t.Context(), ask("b", block(0)))
-		wantCode(t, err, codes.Unavailable)
 		if a := w.acquire(ask("b", block(0))); a.GetWait() == nil {
 			t.Errorf("got %v: the lease is forgotten", a)
 		}
@@ -159,13 +159,13 @@ func TestPanic(t *testing.T) {
 		inWorld(t, small, memory.Options{Keep: keep}, func(w *world) {
 			o := w.organization()
 			g := w.grant(ask("a"))
-			o.state.Lock()
-			o.probe = func(c limiter.Command) {
+			o.replica.Lock()
+			o.replica.Probe = func(c limiter.Command) {
 				if a, ok := c.(*limiter.Acquire); ok && a.Project == "poison" {
 					panic("as planned")
 				}
 			}
-			o.state.Unlock()
+			o.replica.Unlock()
 			_, err := w.Acquire(w.t.Context(), ask("b", func(r *pb.AcquireRequest) { r.Project = "poison" }))
 			wantCode(w.t, err, codes.Internal)
 			if n := w.server.Panics(); n != 1 {
@@ -183,29 +183,26 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// TestLostState: when nothing can be saved calls fail, and the process lives.
+// TestLostState: when nothing can be read any more calls fail, and the process lives.
 func TestLostState(t *testing.T) {
-	inWorld(t, small, memory.Options{}, func(w *world) {
-		o := w.organization()
-		o.state.Lock()
-		o.probe = func(limiter.Command) { o.engine = nil; panic("all is lost") }
-		o.state.Unlock()
+	inWorld(t, small, memory.Options{Keep: true}, func(w *world) {
+		w.grant(ask("a"))
 		w.wantHealth(healthpb.HealthCheckResponse_SERVING)
+		appendRaw(w.t, w.log, []byte{9})
 		for range 3 {
 			_, err := w.Acquire(w.t.Context(), ask("a"))
+			wantCode(w.t, err, codes.Internal)
+			_, err = w.Release(w.t.Context(), &pb.ReleaseRequest{LeaseId: lease{fingerprint("acme"), 1, limiter.LeaseID{Incarnation: 1, Count: 1}}.String()})
 			wantCode(w.t, err, codes.Internal)
 		}
 		_, err := w.GetHeadroom(w.t.Context(), &pb.GetHeadroomRequest{})
 		wantCode(w.t, err, codes.Internal)
 		w.wantHealth(healthpb.HealthCheckResponse_NOT_SERVING)
-		time.Sleep(time.Minute)
-		o.state.Lock()
-		o.probe = nil
-		if err := o.replay(store.Snapshot{}, nil); err != nil { // as a log that is read again does
-			t.Error(err)
+		o := w.organization()
+		s, ok := o.replica.Written()
+		if ok {
+			t.Errorf("a state that is lost was written down: %v", s.Position)
 		}
-		o.state.Unlock()
-		w.wantHealth(healthpb.HealthCheckResponse_SERVING)
 	})
 }
 
@@ -237,8 +234,7 @@ func TestDrain(t *testing.T) {
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := memory.Open(memory.Options{Keep: true})
-		w := newWorld(t, small, log)
-		w.organization().snapshotEvery = 1000
+		w := newWorldOf(t, Options{Config: parse(t, small), Log: log, SnapshotEvery: 1000})
 		var g *pb.Granted
 		for i := range 30 {
 			g = w.grant(ask(name("a", i)))
@@ -321,7 +317,9 @@ func TestAllocations(t *testing.T) {
 func TestReloadedLog(t *testing.T) {
 	inWorld(t, small, memory.Options{Keep: true}, func(w *world) {
 		g := w.grant(ask("a"))
-		w.organization().broken = true
+		if err := w.organization().replica.Break(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		if a := w.acquire(ask("b", block(0))); a.GetWait() == nil {
 			t.Errorf("got %v while the slot is taken, want wait", a)
 		}

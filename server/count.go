@@ -52,7 +52,7 @@ func toldOf(started *durationpb.Duration, in *policy.Settlement) told {
 }
 
 // countSettled counts the end of a lease. One that was settled before is counted already.
-// The caller holds state.
+// The caller holds the replica's lock.
 func (o *organization) countSettled(cmd *limiter.Release, ev *limiter.Event, g *limiter.Grant, t *told) {
 	if g.Settled {
 		return
@@ -67,7 +67,7 @@ func (o *organization) countSettled(cmd *limiter.Release, ev *limiter.Event, g *
 	}
 	actual, estimated := estimate(cmd, o.before, o.charges)
 	sent := cmd.Outcome != limiter.Unsent
-	late := sent && !known && t.late(g) || !sent && o.engine.Now() > g.StartBy
+	late := sent && !known && t.late(g) || !sent && o.engine().Now() > g.StartBy
 	if estimated == 0 && !late {
 		return
 	}
@@ -85,7 +85,7 @@ func (t *told) late(g *limiter.Grant) bool {
 	return t.started > 0 && g.StartBy != limiter.Never && t.started > g.StartBy.Sub(g.Arrived)
 }
 
-// countReported counts what a Report tells of a call. The caller holds state.
+// countReported counts what a Report tells of a call. The caller holds the replica's lock.
 func (o *organization) countReported(ev *limiter.Event, c *call) {
 	if c.told.throttled {
 		countThrottled(o.edition.Load().counts, c.out.pool)
@@ -93,7 +93,7 @@ func (o *organization) countReported(ev *limiter.Event, c *call) {
 	if c.told.started <= 0 || ev.Lease == (limiter.LeaseID{}) || o.lateStarts[ev.Lease] {
 		return
 	}
-	if g, ok := o.engine.Grant(ev.Lease); ok && !g.Settled && c.told.late(&g) {
+	if g, ok := o.engine().Grant(ev.Lease); ok && !g.Settled && c.told.late(&g) {
 		if len(o.lateStarts) >= maxLateStarts {
 			clear(o.lateStarts)
 		}
@@ -106,7 +106,7 @@ func (o *organization) countReported(ev *limiter.Event, c *call) {
 // those that tell it again are counted again.
 const maxLateStarts = 4096
 
-// countExpired counts a lease that its worker has not released. The caller holds state.
+// countExpired counts a lease that its worker has not released. The caller holds the replica's lock.
 func (o *organization) countExpired(project string) {
 	o.edition.Load().counts.Project(project).Expired()
 }

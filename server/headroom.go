@@ -61,15 +61,16 @@ type waiting struct {
 
 // look takes a view.
 func (o *organization) look(sel selection) (*view, error) {
-	o.state.Lock()
-	defer o.state.Unlock()
-	if o.lost {
+	o.refresh()
+	o.replica.Lock()
+	defer o.replica.Unlock()
+	if o.replica.Lost() {
 		return nil, errFault
 	}
-	v := &view{now: max(o.now(), o.engine.Now()), classes: o.engine.Classes()}
-	v.limits = o.engine.Limits(v.now)
+	v := &view{now: max(o.now(), o.engine().Now()), classes: o.engine().Classes()}
+	v.limits = o.engine().Limits(v.now)
 	v.pools = map[string]*limiter.PoolView{}
-	pools := o.engine.Pools(v.now)
+	pools := o.engine().Pools(v.now)
 	for i := range pools {
 		v.pools[pools[i].Name] = &pools[i]
 	}
@@ -128,7 +129,7 @@ func compareLimits(a, b limiter.Limit) int {
 		cmp.Compare(a.Spec.Name, b.Spec.Name), cmp.Compare(a.Spec.Metric, b.Spec.Metric))
 }
 
-// queues counts who waits where. The caller holds state.
+// queues counts who waits where. The caller holds the replica's lock.
 func (o *organization) queues() map[queue]*waiting {
 	all := map[queue]*waiting{}
 	count := func(q queue, since limiter.Time) {

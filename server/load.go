@@ -88,9 +88,9 @@ type diversion struct {
 func (d *diversion) judge(o *organization, class string) {
 	var l load
 	for _, pool := range d.preferred {
-		o.loads.join(o.engine, &l, pool, class)
+		o.loads.join(o.engine(), &l, pool, class)
 	}
-	o.loads.read(o.engine, &l, class)
+	o.loads.read(o.engine(), &l, class)
 	if on := d.classes[class]; on != nil {
 		on.Store(l.reading.Divert)
 	}

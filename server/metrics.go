@@ -37,31 +37,33 @@ func (s *Server) stand() metrics.State {
 	return state
 }
 
-// stand tells how the organization stands. Nothing is decided while state is held, so that
+// stand tells how the organization stands. Nothing is decided while the replica's lock is held, so that
 // costs the same however many projects and leases there are.
 func (o *organization) stand() metrics.View {
+	o.refresh()
 	counts := o.edition.Load().counts
-	o.state.Lock()
+	o.replica.Lock()
 	uses := o.consumers.uses()
-	o.state.Unlock()
+	o.replica.Unlock()
 	projects := counts.Projects(uses)
 
-	o.state.Lock()
-	defer o.state.Unlock()
-	v := metrics.View{Edition: counts, Panics: uint64(o.panics.Load()), Lost: o.lost}
+	o.replica.Lock()
+	defer o.replica.Unlock()
+	v := metrics.View{Edition: counts, Panics: uint64(o.replica.Panics()), Lost: o.replica.Lost()}
 	if o.began.Cold {
 		v.Cold = o.began.Assumed.String()
 	}
-	if o.lost {
+	if o.replica.Lost() {
 		return v
 	}
-	now := max(o.now(), o.engine.Now())
-	v.Limits = o.engine.LimitsOf(now, projects)
-	v.Pools = o.engine.Pools(now)
-	v.Classes = o.engine.Classes()
+	now := max(o.now(), o.engine().Now())
+	v.Limits = o.engine().LimitsOf(now, projects)
+	v.Pools = o.engine().Pools(now)
+	v.Classes = o.engine().Classes()
 	v.Oldest = o.oldest(now, v.Classes)
-	v.Leases, _ = o.engine.Counts()
-	v.Snapshots, v.SnapshotBytes, v.TailBytes = o.snapshotEvery > 0, o.snapshotSize, o.tail
+	v.Leases, _ = o.engine().Counts()
+	v.TailBytes, v.SnapshotBytes = o.replica.Tail()
+	v.Snapshots = o.snapshots
 	return v
 }
 
@@ -75,7 +77,7 @@ func (s *consumers) uses() []metrics.Use {
 }
 
 // oldest tells, by class, how long the request has waited that waits longest. The caller
-// holds state.
+// holds the replica's lock.
 func (o *organization) oldest(now limiter.Time, classes []limiter.ClassView) []time.Duration {
 	oldest := make([]time.Duration, len(classes))
 	for _, p := range o.places {

@@ -206,7 +206,7 @@ func TestMetricsOfFaults(t *testing.T) {
 		}
 		cold := scrape{`watermaster_cold_start{assumed="trust",organization="acme"}`: 1}
 		w.scrape().want(t, cold, names...)
-		w.organization().probe = func(c limiter.Command) {
+		w.organization().replica.Probe = func(c limiter.Command) {
 			if a, ok := c.(*limiter.Acquire); ok && a.Project == "poison" {
 				panic("poison")
 			}
@@ -220,9 +220,9 @@ func TestMetricsOfFaults(t *testing.T) {
 		_, err = w.Acquire(w.t.Context(), ask("b"))
 		wantCode(t, err, codes.Unavailable)
 		o := w.organization()
-		o.state.Lock()
-		o.setLost(true)
-		o.state.Unlock()
+		o.replica.Lock()
+		o.replica.Fail(errors.New("as planned"))
+		o.replica.Unlock()
 		cold["watermaster_log_append_failures_total"] = 1
 		cold["watermaster_organizations_lost"] = 1
 		s := w.scrape()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
+	"github.com/watermaster-project/watermaster/server/replica"
 	"github.com/watermaster-project/watermaster/store"
 )
 
@@ -27,41 +28,32 @@ type organization struct {
 	logger      *slog.Logger
 	leases      atomic.Uint64 // given names so far
 	calls       calls
-	panics      atomic.Int64 // of the engine
 	retries     retryBudget
+	snapshots   bool // are made
+
+	replica *replica.Replica
 
 	// What gathers while the leader is busy.
 	mu        sync.Mutex
 	gathering *batch
 	spare     *batch // nil while the leader has it
 	leading   bool
+	unread    bool            // somebody has said that there is something to read
+	readers   []chan struct{} // closed when that has been done
+	ended     bool            // nothing is read any more
 
-	// The leader's own.
-	number  uint64 // of the latest batch
-	entries []store.Entry
-	doubt   *batch      // whose fate is unknown: it goes out again, unchanged, before any other
-	broken  bool        // the log has to be loaded again
-	retired atomic.Bool // nothing is appended any more
+	background sync.WaitGroup
+	mending    *time.Timer // reads the log after it failed
 
-	snapshotEvery int // bytes; 0: never
-	snapshotSize  int // of the latest
-	tail          int // bytes in the log behind it
-	installing    atomic.Bool
-	background    sync.WaitGroup
+	shows     store.Board // nil: the log has no room for a readable copy
+	showing   atomic.Bool // it is to be made
+	showLater *time.Timer // makes it
 
-	// What follows from the log. Held while entries are applied, and by who looks.
-	state     sync.Mutex
-	engine    *limiter.Engine
-	lost      bool  // the engine's state is lost to a fault: nothing is decided any more
-	fault     error // what in the log could not be read
-	decoder   limiter.Decoder
-	position  store.Position // of the last entry applied
-	applied   store.Time     // its time
-	worked    store.Time     // of the last that did more than to join or to configure
-	kept      time.Duration  // see store.Snapshot.Kept; < 0: the log began with a state
-	seen      map[uint64]uint64
-	poisoned  map[poison]bool
-	events    []limiter.Event
+	committing *batch      // the leader's own
+	retired    atomic.Bool // nothing is appended any more
+
+	// What follows from the log. Held by the replica's lock, which it has while entries are
+	// applied.
 	charges   []limiter.LeaseCharge
 	before    []limiter.LeaseCharge
 	places    map[limiter.Key]*place
@@ -72,6 +64,8 @@ type organization struct {
 	alarmAt   limiter.Time // Never: it is not set
 	closed    bool
 	next      *edition // of the Configure that is under way; nil: none is
+	follows   bool     // the edition has been put in force, or found to be an older one
+	older     bool     // other processes have put a later one in force
 
 	began        Beginning
 	waitingInAll *atomic.Int64 // of the server; counts what counted says
@@ -80,9 +74,7 @@ type organization struct {
 	gone     chan struct{} // closed: the configuration no longer has it, and whoever waits is sent away
 	goneOnce sync.Once
 
-	onLost func(n int) // the state is lost, 1, or known again, -1; holds state
-
-	probe func(limiter.Command) // tests make a fault with it; nil
+	onLost func(n int) // the state is lost, 1, or known again, -1
 
 	trends trends
 
@@ -90,7 +82,7 @@ type organization struct {
 }
 
 func newOrganization(e *edition, log store.Log, logger *slog.Logger) *organization {
-	g := &organization{
+	o := &organization{
 		name:        e.settings.Name,
 		fingerprint: fingerprint(e.settings.Name),
 		incarnation: newIncarnation(),
@@ -98,140 +90,151 @@ func newOrganization(e *edition, log store.Log, logger *slog.Logger) *organizati
 		logger:      logger.With("organization", e.settings.Name),
 		gathering:   &batch{},
 		spare:       &batch{},
-		seen:        map[uint64]uint64{},
-		poisoned:    map[poison]bool{},
 		places:      map[limiter.Key]*place{},
 		gone:        make(chan struct{}),
 		alarmAt:     limiter.Never,
 		lateStarts:  map[limiter.LeaseID]bool{},
+		onLost:      func(int) {},
 	}
-	g.edition.Store(e)
-	g.retries.init(g.now())
-	return g
+	o.edition.Store(e)
+	o.retries.init(o.now())
+	return o
 }
 
 // open loads the organization's log, or begins it, joins it, and puts the configuration
 // in force. What it was under a former name goes on: always if it was so just now (live),
 // else if that is where it worked last.
-func (o *organization) open(ctx context.Context, live bool) error {
+func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) error {
 	o.alarm = time.AfterFunc(time.Hour, o.ring)
 	o.alarm.Stop()
-	former, err := o.former(ctx)
+	o.mending = time.AfterFunc(time.Hour, o.read)
+	o.mending.Stop()
+	o.shows, _ = o.log.(store.Board)
+	o.showLater = time.AfterFunc(time.Hour, o.show)
+	o.showLater.Stop()
+	o.snapshots = snapshotEvery > 0
+	former, worked, err := o.former(ctx)
 	if err != nil {
 		return fmt.Errorf("organization %s: %w", o.name, err)
 	}
-	if err := o.reload(ctx, former); err != nil {
+	tries := 0
+	if _, shared := o.log.(store.Nudger); shared {
+		tries = 1 // it takes its timeout to fail, and there are others to ask
+	}
+	o.replica = replica.New(replica.Options{
+		Log: o.log, Organization: o.name, Incarnation: o.incarnation, Machine: o, Logger: o.logger,
+		Meter: func() replica.Meter { return o.edition.Load().counts.Log },
+		From:  former, SnapshotEvery: snapshotEvery, Tries: tries,
+	})
+	if err := o.replica.Open(ctx); err != nil {
 		return fmt.Errorf("organization %s: %w", o.name, err)
 	}
-	join := &batch{}
-	join.Join = true
-	join.add(&limiter.Join{Incarnation: o.incarnation, Behaviour: limiter.Behaviour}, nil)
-	if err := o.commit(join); err != nil {
-		return fmt.Errorf("organization %s: join: %w", o.name, err)
-	}
-	if former != nil && (live || former.worked > o.worked) {
+	if len(former.State) > 0 && (live || worked > o.worked()) {
 		if err := o.inherit(ctx, former); err != nil {
-			return fmt.Errorf("organization %s: what was %s: %w", o.name, former.name, err)
+			return fmt.Errorf("organization %s: what was %s: %w", o.name, o.edition.Load().settings.Was, err)
 		}
 	}
-	return o.reconfigure(o.edition.Load())
+	if err := o.reconfigure(o.edition.Load()); err != nil {
+		return err
+	}
+	o.replica.Lock()
+	o.follows = true
+	o.replica.Unlock()
+	return nil
 }
 
-// former reads what the organization was under its former name; nil: nothing.
-func (o *organization) former(ctx context.Context) (*organization, error) {
+// worked gives the time of the last entry that did more than to join or to configure.
+func (o *organization) worked() store.Time {
+	o.replica.Lock()
+	defer o.replica.Unlock()
+	_, _, worked := o.replica.Position()
+	return worked
+}
+
+// former reads what the organization was under its former name, and when that worked last;
+// without State there is nothing.
+func (o *organization) former(ctx context.Context) (s store.Snapshot, worked store.Time, err error) {
 	was := o.edition.Load().settings.Was
 	if was == "" {
-		return nil, nil
+		return s, 0, nil
 	}
 	s, entries, err := o.log.Load(ctx, was)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
+		return store.Snapshot{}, 0, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("load what was %s: %w", was, err)
+		return store.Snapshot{}, 0, fmt.Errorf("load what was %s: %w", was, err)
 	}
-	former := newOrganization(o.edition.Load(), o.log, o.logger)
-	former.name, former.onLost = was, func(int) {}
-	if err := former.replay(s, entries); err != nil {
-		return nil, fmt.Errorf("what was %s: %w", was, err)
+	if _, shared := o.log.(store.Nudger); shared {
+		return store.Snapshot{}, 0, fmt.Errorf("was: %s: an organization cannot be renamed over a store that several processes share, "+
+			"while it is in use: those that have not read the configuration would go on granting under the former name; "+
+			"stop them all, and begin when the store has forgotten it (after its longest window)", was)
 	}
-	return former, nil
+	e, applied, worked, err := replica.Replay(s, entries)
+	if err != nil {
+		return store.Snapshot{}, 0, fmt.Errorf("what was %s: %w", was, err)
+	}
+	return store.Snapshot{Time: applied, State: e.Snapshot(nil)}, worked, nil
 }
 
 // inherit makes the state of a former organization that of this log. It may have had
 // another, of an earlier time at which it had this name.
-func (o *organization) inherit(ctx context.Context, former *organization) error {
-	s := store.Snapshot{Position: o.position, Time: o.applied, State: former.engine.Snapshot(nil)}
-	if err := o.log.Install(ctx, o.name, s); err != nil {
+func (o *organization) inherit(ctx context.Context, former store.Snapshot) error {
+	o.replica.Lock()
+	former.Position, former.Time, _ = o.replica.Position()
+	o.replica.Unlock()
+	if err := o.log.Install(ctx, o.name, former); err != nil && !errors.Is(err, store.ErrStale) {
 		return err
 	}
-	o.logger.Info("the organization goes on from its former name", "was", former.name)
-	return o.reload(ctx, nil)
+	o.logger.Info("the organization goes on from its former name", "was", o.edition.Load().settings.Was)
+	return o.replica.Break(ctx)
 }
 
-// reload makes the engine what the log says. One that is not there begins with what this
-// process knows, or what the organization was formerly.
-func (o *organization) reload(ctx context.Context, former *organization) error {
-	o.state.Lock()
-	defer o.state.Unlock()
-	for range 3 {
-		s, entries, err := o.log.Load(ctx, o.name)
-		if errors.Is(err, store.ErrNotFound) {
-			from := store.Snapshot{}
-			switch {
-			case o.engine != nil && !o.lost:
-				from = store.Snapshot{Position: o.position, Time: o.applied, State: o.engine.Snapshot(nil)}
-			case former != nil:
-				from = store.Snapshot{Time: former.applied, State: former.engine.Snapshot(nil)}
-			}
-			if err = o.log.Create(ctx, o.name, from); err != nil && !errors.Is(err, store.ErrExists) {
-				return fmt.Errorf("create: %w", err)
-			}
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("load: %w", err)
-		}
-		return o.replay(s, entries)
-	}
-	return errors.New("load: the log comes and goes")
-}
-
-// replay makes the engine of a snapshot and what follows it.
-func (o *organization) replay(s store.Snapshot, entries []store.Entry) error {
-	e := limiter.New()
-	o.kept = s.Kept
-	if len(s.State) > 0 {
-		var err error
-		if e, err = limiter.Load(s.State); err != nil {
-			return fmt.Errorf("snapshot: %w", err)
-		}
-		o.kept = -1
-	}
-	o.engine, o.fault = e, nil
-	o.setLost(false)
-	o.position, o.applied, o.worked = s.Position, s.Time, s.Time
+// Loaded implements replica.Machine: what was known by the ids of limits means others now.
+func (o *organization) Loaded() {
 	o.consumers = consumers{}
-	o.seen = map[uint64]uint64{} // what was applied to another engine
-	o.tail = 0
-	for i := range entries {
-		if o.apply(&entries[i], nil); o.fault != nil {
-			return fmt.Errorf("position %d.%d: %w", entries[i].Major, entries[i].Minor, o.fault)
-		}
+	if o.follows {
+		o.configured()
 	}
-	return nil
 }
 
-// setLost notes whether the engine's state is lost to a fault. The caller holds state.
-func (o *organization) setLost(lost bool) {
-	switch {
-	case lost && !o.lost:
+// Fault implements replica.Machine.
+func (o *organization) Fault(lost bool) {
+	if lost {
 		o.onLost(1)
-	case !lost && o.lost:
+	} else {
 		o.onLost(-1)
 	}
-	o.lost = lost
 }
+
+// Orphans implements replica.Machine: the configuration, and whoever waits here and not in
+// the log.
+func (o *organization) Orphans(propose func(limiter.Command)) {
+	e, engine := o.edition.Load(), o.replica.Engine()
+	if !o.follows {
+		return
+	}
+	generation, hash, ok := engine.Configuration()
+	if !ok || generation < e.generation || generation == e.generation && hash < e.hash {
+		propose(o.configure(e))
+	}
+	for key, p := range o.places {
+		lease, waits := engine.Waits(key)
+		switch {
+		case waits && lease.Incarnation == o.incarnation:
+		case p.calls != nil:
+			again := p.calls.acquire
+			again.Lease = o.nextLease()
+			again.MaxWait = max(0, again.MaxWait-engine.Now().Sub(p.since))
+			propose(&again)
+		case !waits:
+			delete(o.places, key)
+		}
+	}
+}
+
+// engine gives what the log has come to. The caller holds the replica's lock.
+func (o *organization) engine() *limiter.Engine { return o.replica.Engine() }
 
 // now gives the time that the log would have now.
 func (o *organization) now() limiter.Time {
@@ -245,10 +248,14 @@ func (o *organization) nextLease() limiter.LeaseID {
 }
 
 // arm sets the alarm for when the engine next has something to do, if it is not set for
-// an earlier time. The caller holds state.
+// an earlier time. The caller holds the
+// replica's lock.
 func (o *organization) arm() {
-	next := o.engine.NextAt()
-	if next >= o.alarmAt || o.closed || o.lost {
+	if o.closed || o.replica.Lost() {
+		return
+	}
+	next := o.replica.NextAt()
+	if next >= o.alarmAt {
 		return
 	}
 	o.alarmAt = next
@@ -261,13 +268,13 @@ const leastAlarm = time.Millisecond
 
 // ring lets time pass, if that changes anything.
 func (o *organization) ring() {
-	o.state.Lock()
+	o.replica.Lock()
 	o.alarmAt = limiter.Never
-	due := !o.closed && !o.lost && o.engine.NextAt() <= o.now()
+	due := !o.closed && !o.replica.Lost() && o.replica.NextAt() <= o.now()
 	if !due && !o.closed {
 		o.arm()
 	}
-	o.state.Unlock()
+	o.replica.Unlock()
 	if due && o.submit(&limiter.Tick{}, nil) {
 		o.lead()
 	}
@@ -276,9 +283,18 @@ func (o *organization) ring() {
 // close stops the alarm and waits for what runs in the background. Callers are still
 // answered.
 func (o *organization) close() {
+	if o.replica == nil { // it was not opened
+		return
+	}
+	o.mu.Lock()
+	o.ended = true
+	o.mu.Unlock()
+	o.mending.Stop()
+	o.showLater.Stop()
+	defer o.replica.Wait()
 	defer o.background.Wait()
-	o.state.Lock()
-	defer o.state.Unlock()
+	o.replica.Lock()
+	defer o.replica.Unlock()
 	o.closed = true
 	o.count(0)
 	if o.alarm != nil {

@@ -25,7 +25,7 @@ func (o *organization) queued(cmd *limiter.Acquire) {
 		} else {
 			p = &place{}
 		}
-		*p = place{since: o.engine.Now(), project: cmd.Project, class: cmd.Class, pools: p.pools}
+		*p = place{since: o.engine().Now(), project: cmd.Project, class: cmd.Class, pools: p.pools}
 		o.places[cmd.Key] = p
 	}
 	p.pools = p.pools[:0]
@@ -42,8 +42,8 @@ func (p *place) await(c *call) {
 
 // hasPlace says whether a request waits already.
 func (o *organization) hasPlace(key limiter.Key) bool {
-	o.state.Lock()
-	defer o.state.Unlock()
+	o.replica.Lock()
+	defer o.replica.Unlock()
 	return o.places[key] != nil
 }
 
@@ -79,7 +79,7 @@ func (o *organization) unqueued(ev *limiter.Event, shared bool) {
 // maxSpares bounds the places that are kept for use again.
 const maxSpares = 1024
 
-// forsake takes a call from its place. The caller holds state.
+// forsake takes a call from its place. The caller holds the replica's lock.
 func (c *call) forsake() {
 	p := c.place
 	if p == nil {

@@ -63,7 +63,7 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config) error {
 				p.former.retire(ctx)
 			}
 			p.organization = s.newOrganization(p.edition)
-			if err := p.organization.open(ctx, p.former != nil); err != nil {
+			if err := p.organization.open(ctx, p.former != nil, s.snapshotEvery); err != nil {
 				s.abandon(ctx, old, next)
 				return err
 			}
@@ -202,7 +202,7 @@ func (s *Server) abandon(ctx context.Context, old *directory, next []*change) {
 		if o := p.former; o != nil && o.retired.Load() {
 			o.close()
 			again := s.newOrganization(o.edition.Load())
-			if err := again.open(ctx, false); err != nil {
+			if err := again.open(ctx, false, s.snapshotEvery); err != nil {
 				s.logger.Error("an organization is lost to a configuration that could not be put in force",
 					"organization", o.name, "error", err)
 			}
@@ -231,8 +231,8 @@ func (s *Server) abandon(ctx context.Context, old *directory, next []*change) {
 
 // accepts says whether an edition can follow the one in force.
 func (o *organization) accepts(e *edition) error {
-	o.state.Lock()
-	defer o.state.Unlock()
+	o.replica.Lock()
+	defer o.replica.Unlock()
 	_, err := o.follow(e)
 	return err
 }
@@ -240,17 +240,19 @@ func (o *organization) accepts(e *edition) error {
 // follow gives the generation under which an edition comes into force. A log that other
 // processes read has one order of generations for all of them; where there is nobody else,
 // the latest that was asked for holds, whatever its file's time. But of two that number
-// themselves the higher wins everywhere. The caller holds state.
+// themselves the higher wins everywhere. The caller holds the replica's lock.
 func (o *organization) follow(e *edition) (generation int64, err error) {
-	inForce, hash, ok := o.engine.Configuration()
+	inForce, hash, ok := o.engine().Configuration()
+	_, shared := o.log.(store.Nudger)
 	switch {
 	case !ok || e.revision > inForce || e.revision == inForce && e.hash == hash:
 		return e.revision, nil
+	case shared && e.hash == hash:
+		return inForce, nil // the same, in a file of another time
+	case shared:
+		return e.revision, nil // who has a later one keeps it, and this process says so
 	case e.revision < numbered && inForce < numbered:
 		return 0, &OlderRevision{e.settings.Name, e.revision, inForce}
-	}
-	if _, shared := o.log.(store.Nudger); shared {
-		return e.revision, nil
 	}
 	if e.hash == hash {
 		return inForce, nil
@@ -263,27 +265,20 @@ const numbered = 1_000_000_000_000_000
 
 // reconfigure puts an edition in force.
 func (o *organization) reconfigure(e *edition) error {
-	o.state.Lock()
-	if o.lost {
-		o.state.Unlock()
+	o.replica.Lock()
+	if o.replica.Lost() {
+		o.replica.Unlock()
 		return fmt.Errorf("organization %s: its state is lost to a fault", o.name)
 	}
 	generation, err := o.follow(e)
 	if err != nil {
-		o.state.Unlock()
+		o.replica.Unlock()
 		return err
 	}
-	_, _, configured := o.engine.Configuration()
 	e.generation = generation
-	cmd := e.policy.Configure()
-	cmd.Generation = generation
-	if o.began.Organization = o.name; !configured {
-		cmd.ColdStart, cmd.Kept = e.settings.ColdStart, max(0, o.kept)
-		hold := limiter.ColdHold(cmd)
-		o.began = Beginning{o.name, cmd.Kept < hold, cmd.ColdStart, hold}
-	}
+	cmd := o.configure(e)
 	o.next = e
-	o.state.Unlock()
+	o.replica.Unlock()
 
 	c := o.calls.get()
 	defer c.free()
@@ -291,19 +286,45 @@ func (o *organization) reconfigure(e *edition) error {
 	if c.out.err != nil {
 		return fmt.Errorf("organization %s: configure: %w", o.name, c.out.err)
 	}
-	o.state.Lock()
-	defer o.state.Unlock()
-	if !o.engine.Configured(e.generation, e.hash) {
+	o.replica.Lock()
+	defer o.replica.Unlock()
+	if !o.engine().Configured(e.generation, e.hash) {
 		if o.next == e {
 			o.next = nil
 		}
-		inForce, _, _ := o.engine.Configuration()
-		return &OlderRevision{o.name, e.revision, inForce}
+		inForce, _, _ := o.engine().Configuration()
+		older := &OlderRevision{o.name, e.revision, inForce}
+		if !o.replica.Shared() {
+			return older
+		}
+		if !o.older {
+			o.logger.Warn("other processes have a later configuration, whose limits are in force: give this one the same file",
+				"revision", older.Revision, "in force", older.InForce)
+		}
+		o.older = true
+		o.edition.Store(e)
+		o.configured()
+		return nil
 	}
+	o.older = false
 	if o.next == e { // it was in force already
 		o.configured()
 	}
 	return nil
+}
+
+// configure makes the command that puts an edition in force. The caller holds the replica's
+// lock.
+func (o *organization) configure(e *edition) *limiter.Configure {
+	cmd := e.policy.Configure()
+	cmd.Generation = e.generation
+	_, _, configured := o.engine().Configuration()
+	if o.began.Organization = o.name; !configured {
+		cmd.ColdStart, cmd.Kept = e.settings.ColdStart, max(0, o.replica.Kept())
+		hold := limiter.ColdHold(cmd)
+		o.began = Beginning{o.name, cmd.Kept < hold, cmd.ColdStart, hold}
+	}
+	return cmd
 }
 
 // retire ends an organization: who waits is sent away, with the places kept, and nothing
@@ -322,16 +343,16 @@ func (o *organization) retire(ctx context.Context) {
 	c := o.calls.get()
 	defer c.free()
 	o.propose(&limiter.Tick{}, c) // it fails, behind whatever was under way
-	o.background.Wait()
-	if s, ok := o.written(); ok {
-		o.install(ctx, s)
+	o.replica.Wait()
+	if s, ok := o.replica.Written(); ok {
+		o.replica.Install(ctx, s)
 	}
 }
 
 // anyCalls says whether a call waits.
 func (o *organization) anyCalls() bool {
-	o.state.Lock()
-	defer o.state.Unlock()
+	o.replica.Lock()
+	defer o.replica.Unlock()
 	for _, p := range o.places {
 		if p.calls != nil {
 			return true

@@ -132,15 +132,15 @@ func (s *Server) figures() (f figures) {
 	f.Heap = int64(m.HeapAlloc + m.StackInuse)
 	f.Goroutines = runtime.NumGoroutine()
 	for _, o := range s.directory.Load().list {
-		o.state.Lock()
-		_, waiting := o.engine.Counts()
+		o.replica.Lock()
+		_, waiting := o.engine().Counts()
 		f.Waiting, f.Places = f.Waiting+waiting, f.Places+len(o.places)
-		for _, l := range o.engine.Limits(o.now()) {
+		for _, l := range o.engine().Limits(o.now()) {
 			if l.Spec.Shape == limiter.Stock {
 				f.Slots += l.Held
 			}
 		}
-		o.state.Unlock()
+		o.replica.Unlock()
 	}
 	f.Counted = s.waiting.Load()
 	return f

@@ -59,9 +59,9 @@ func (o *organization) overspent(e *edition, req *pb.AcquireRequest, key limiter
 	if req.Attempt == 0 || e.settings.RetryBudget >= 1000 || o.retries.allows(o.now()) {
 		return false
 	}
-	o.state.Lock()
-	defer o.state.Unlock()
-	return !o.engine.Knows(key)
+	o.replica.Lock()
+	defer o.replica.Unlock()
+	return !o.engine().Knows(key)
 }
 
 // tally counts a grant that nobody has had before.

@@ -111,6 +111,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.metrics.Loaded()
 	s.changeHealth(func() { s.serving = true })
 	s.sampler.Go(s.sample)
+	if n, ok := s.log.(store.Nudger); ok {
+		s.sampler.Go(func() { s.follow(n.Nudged()) })
+	}
 	return s, nil
 }
 
@@ -119,10 +122,26 @@ const defaultMaxWaiting = 100_000
 // newOrganization makes an organization that has to be opened.
 func (s *Server) newOrganization(e *edition) *organization {
 	o := newOrganization(e, s.log, s.logger)
-	o.snapshotEvery = s.snapshotEvery
 	o.waitingInAll = &s.waiting
 	o.onLost = func(n int) { s.changeHealth(func() { s.lost += n }) }
 	return o
+}
+
+// follow lets organizations read their logs when other processes say that there is something.
+func (s *Server) follow(nudged <-chan string) {
+	for {
+		select {
+		case name, ok := <-nudged:
+			if !ok {
+				return
+			}
+			if o := s.directory.Load().find(name); o != nil {
+				o.read()
+			}
+		case <-s.closing:
+			return
+		}
+	}
 }
 
 // Register adds the services to a gRPC server.
@@ -216,7 +235,7 @@ func (s *Server) Beginnings() (list []Beginning) {
 // Panics counts the panics of the engines that were survived.
 func (s *Server) Panics() (n int64) {
 	for _, o := range s.directory.Load().list {
-		n += o.panics.Load()
+		n += o.replica.Panics()
 	}
 	return n
 }

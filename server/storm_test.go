@@ -35,12 +35,12 @@ func TestStorm(t *testing.T) {
 		time.Sleep(11 * time.Minute) // for grants whose answers were lost
 		o := w.organization()
 		w.limit("pool/a/p", "concurrency")
-		o.state.Lock()
-		defer o.state.Unlock()
-		if _, waiting := o.engine.Counts(); waiting != 0 || len(o.places) != 0 {
+		o.replica.Lock()
+		defer o.replica.Unlock()
+		if _, waiting := o.engine().Counts(); waiting != 0 || len(o.places) != 0 {
 			t.Errorf("%d wait, %d places", waiting, len(o.places))
 		}
-		for _, l := range o.engine.Limits(o.now()) {
+		for _, l := range o.engine().Limits(o.now()) {
 			if l.Spec.Window <= 1 && l.Held != 0 {
 				t.Errorf("%d held of %s", l.Held, l.Spec.Name)
 			}

@@ -92,13 +92,14 @@ func (s *Server) sample() {
 
 // sample takes one sample of every limit, and forgets those that are gone.
 func (o *organization) sample(round int) {
-	o.state.Lock()
-	if o.lost {
-		o.state.Unlock()
+	o.refresh()
+	o.replica.Lock()
+	if o.replica.Lost() {
+		o.replica.Unlock()
 		return
 	}
-	limits := o.engine.Limits(o.now())
-	o.state.Unlock()
+	limits := o.engine().Limits(o.now())
+	o.replica.Unlock()
 
 	t := &o.trends
 	t.mu.Lock()

@@ -35,7 +35,7 @@ func appendRaw(t *testing.T, log store.Log, payload []byte) {
 // TestLaterVersion: what a later version wrote is never skipped: a server that finds it does
 // not begin, and one that reads it while it serves stops serving the organization.
 func TestLaterVersion(t *testing.T) {
-	entry := append([]byte{payloadVersion + 1}, limiter.AppendCommand(nil, &limiter.Tick{})...)
+	entry := append([]byte{9}, limiter.AppendCommand(nil, &limiter.Tick{})...)
 	t.Run("entry at the beginning", func(t *testing.T) {
 		log := memory.Open(memory.Options{Keep: true})
 		if err := log.Create(t.Context(), "acme", store.Snapshot{}); err != nil {
@@ -51,7 +51,7 @@ func TestLaterVersion(t *testing.T) {
 		if err := log.Create(t.Context(), "acme", store.Snapshot{}); err != nil {
 			t.Fatal(err)
 		}
-		appendRaw(t, log, []byte{payloadVersion, 250, 1, 2, 3})
+		appendRaw(t, log, []byte{1, 250, 1, 2, 3})
 		if _, err := New(t.Context(), Options{Config: parse(t, small), Log: log}); !errors.Is(err, limiter.ErrCodec) {
 			t.Errorf("got %v, want ErrCodec", err)
 		}

@@ -9,8 +9,8 @@ import (
 
 // A Log measures the work on the logs of all organizations.
 type Log struct {
-	append, apply, commands histogram
-	failures                atomic.Uint64
+	append, read, apply, commands histogram
+	failures                      atomic.Uint64
 }
 
 // A Time is when a part of the work began.
@@ -34,7 +34,13 @@ func (l *Log) Failed() { l.failures.Add(1) }
 
 func (l *Log) collect(to chan<- prometheus.Metric) {
 	l.append.collect(to, logAppendSeconds)
+	l.read.collect(to, logReadSeconds)
 	l.apply.collect(to, logApplySeconds)
 	l.commands.collect(to, logBatchCommands)
 	to <- counter(logAppendFailures, l.failures.Load())
 }
+
+// Broke, Restored and RollCall note what happened to a log: see package replica.
+func (l *Log) Broke(string)           {}
+func (l *Log) Restored(int)           {}
+func (l *Log) RollCall(time.Duration) {}

@@ -55,6 +55,8 @@ var (
 
 	logAppendSeconds = describe("watermaster_log_append_seconds",
 		"How long the log took to append one batch of commands, in seconds.")
+	logReadSeconds = describe("watermaster_log_read_seconds",
+		"How long it took to read what other processes have appended, after a nudge or in an idle moment, in seconds.")
 	logApplySeconds = describe("watermaster_log_apply_seconds",
 		"How long the engine took to apply what came back of one append, in seconds.")
 	logBatchCommands = describe("watermaster_log_batch_commands",
@@ -65,6 +67,22 @@ var (
 		"Bytes in the log behind the latest snapshot: what a start has to replay. Absent where the log keeps no entries.", "organization")
 	snapshotBytes = describe("watermaster_snapshot_bytes",
 		"Bytes of the latest snapshot that this process took. 0: none. Absent where the log keeps no entries.", "organization")
+
+	logBreaks = describe("watermaster_log_breaks_total",
+		"Loads of a shared log anew, because it was gone and had to be begun again (gone), is another or of another server (history), "+
+			"because this process lagged too far behind (trimmed), or because processes decided the same entries otherwise (digest).", "organization", "cause")
+	restoredLeases = describe("watermaster_restored_leases_total",
+		"Leases that a shared log had lost and that this process put back.", "organization")
+	uncountedGrants = describe("watermaster_uncounted_grants_total",
+		"Grants that were in force while others granted without knowing of them, until this process put them back.", "organization")
+	rollCallSeconds = describe("watermaster_roll_call_seconds",
+		"How long nothing was granted after a loss, until every process that was alive had put back what it knew, in seconds.", "organization")
+	rollCallMissing = describe("watermaster_roll_call_missing",
+		"Processes that a roll call waits for now. 0: there is none under way.", "organization")
+	replicas = describe("watermaster_replicas",
+		"Processes that serve the organization: heard within the last seconds in its shared log.", "organization")
+	storeAway = describe("watermaster_store_away",
+		"1 while this process cannot reach the organization's shared log, else 0.", "organization")
 
 	configInfo = describe("watermaster_config_info",
 		"1, with the revision and the hash of the configuration in force.", "revision", "hash")

@@ -26,7 +26,7 @@ type Set struct {
 // New makes a set; look says at a scrape how the server stands.
 func New(look func() State) *Set {
 	return &Set{
-		Log:           Log{append: steps.histogram(), apply: steps.histogram(), commands: commands.histogram()},
+		Log:           Log{append: steps.histogram(), read: steps.histogram(), apply: steps.histogram(), commands: commands.histogram()},
 		look:          look,
 		organizations: map[string]*organization{},
 	}
@@ -46,6 +46,7 @@ func (s *Set) organization(name string) *organization {
 	o := s.organizations[name]
 	if o == nil {
 		o = &organization{name: name, projects: newProjects(), classes: map[string]*Class{}, pools: map[string]*Pool{}}
+		o.replica.log, o.replica.rollCalls = &s.Log, rollCalls.histogram()
 		s.organizations[name] = o
 	}
 	return o

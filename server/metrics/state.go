@@ -33,6 +33,12 @@ type View struct {
 	// The engine's state is lost to a fault: the rest is not known.
 	Lost bool
 
+	// The log is shared with other processes: else these are not known.
+	Shared   bool
+	Replicas int  // that serve it, this one included
+	Missing  int  // of those, whom a roll call waits for
+	Away     bool // the log cannot be reached, and this process decides alone or not at all
+
 	Limits        []limiter.Limit
 	Classes       []limiter.ClassView
 	Oldest        []time.Duration // by class: how long the one has waited that waits longest
@@ -64,6 +70,12 @@ func (v *View) collect(to chan<- prometheus.Metric) {
 	if v.Lost {
 		return
 	}
+	if v.Shared {
+		v.Edition.Replica.collect(to, organization)
+		to <- gauge(replicas, float64(v.Replicas), organization)
+		to <- gauge(rollCallMissing, float64(v.Missing), organization)
+		to <- gauge(storeAway, flag(v.Away), organization)
+	}
 	to <- gauge(leases, float64(v.Leases), organization)
 	if v.Snapshots {
 		to <- gauge(snapshotBytes, float64(v.SnapshotBytes), organization)
@@ -78,6 +90,13 @@ func (v *View) collect(to chan<- prometheus.Metric) {
 		collectGates(to, organization, &v.Pools[i])
 	}
 	v.collectLimits(to, organization)
+}
+
+func flag(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
 }
 
 func collectGates(to chan<- prometheus.Metric, organization string, p *limiter.PoolView) {

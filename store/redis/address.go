@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -117,8 +118,6 @@ func (a address) connect(o *Options) (*client, error) {
 		Addrs:      a.hosts,
 		DB:         a.database,
 		Protocol:   2,
-		Username:   a.user,
-		Password:   a.password,
 		MasterName: a.master,
 
 		MaxRetries:            -1,
@@ -136,9 +135,7 @@ func (a address) connect(o *Options) (*client, error) {
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
-	if u.Username == "" && u.Password == "" {
-		u.Username, u.Password = o.User, o.Password
-	}
+	u.Username, u.Password = cmp.Or(a.user, o.User), cmp.Or(a.password, o.Password)
 	if a.tls {
 		c, err := o.TLS.config()
 		if err != nil {

@@ -52,13 +52,14 @@ var (
 //	redis+sentinel://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT],…/MASTER[/DATABASE]
 //	redis+cluster://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT],…
 //
-// and the same with rediss for TLS; with Options.Transport the URL says nothing. It fails if Redis cannot be reached, or is not what the
-// log needs; ErrUnavailable may be wrapped: it may be reached later.
+// and the same with rediss for TLS; with Options.Transport the URL says nothing. It fails if
+// Redis cannot be reached, or is not what the log needs; ErrUnavailable may be wrapped: it
+// may be reached later, unless ErrSetup is, too.
 func Open(ctx context.Context, url string, o Options) (*Log, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	transport, cluster := o.Transport, false
+	transport, cluster, secure := o.Transport, false, false
 	if transport == nil {
 		a, err := parseAddress(url)
 		if err != nil {
@@ -70,7 +71,7 @@ func Open(ctx context.Context, url string, o Options) (*Log, error) {
 			return nil, err
 		}
 		c.meet(ctx)
-		transport, cluster = c, a.cluster
+		transport, cluster, secure = c, a.cluster, a.tls
 	}
 	l := &Log{
 		transport: transport,
@@ -88,7 +89,7 @@ func Open(ctx context.Context, url string, o Options) (*Log, error) {
 	l.closing, l.close = context.WithCancel(context.Background())
 	if err := l.greet(ctx); err != nil {
 		l.close()
-		return nil, errors.Join(err, transport.Close())
+		return nil, errors.Join(diagnose(err, secure), transport.Close())
 	}
 	l.nudges = newNudges(l, o.OnNudge)
 	l.nudges.begin()

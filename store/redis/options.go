@@ -23,8 +23,8 @@ type Options struct {
 	// Yield is how long Create lets processes go first that have come further in the log
 	// that was lost. Default: 300 ms.
 	Yield time.Duration
-	// User and Password are those of the URL, if it has none. A password in a URL shows
-	// up in lists of processes.
+	// User and Password stand for those of the URL, where it has none. A password in a URL
+	// shows up in lists of processes.
 	User, Password string
 	// TLS is used with the schemes that begin with rediss.
 	TLS TLS

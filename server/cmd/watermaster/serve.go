@@ -21,6 +21,8 @@ type serveFlags struct {
 	pprof      string
 	state      string
 	fsync      string
+	store      storeFlags
+	storeWait  time.Duration
 	tlsCert    string
 	tlsKey     string
 	tlsClients string
@@ -40,6 +42,7 @@ func newServe() *cobra.Command {
 		Long: "Serves a configuration: gRPC at --grpc, JSON, /metrics, /healthz and /readyz at --http. A change of the\n" +
 			"file, of the certificates, or SIGHUP takes hold without a restart; a file that is wrong is told and changes\n" +
 			"nothing. SIGTERM sends away who waits, lets calls end for --grace, and stops.\n\n" +
+			"Any number of processes that have the same --store and the same configuration decide as one.\n\n" +
 			"Every flag may also be given as an environment variable: --log-level is WATERMASTER_LOG_LEVEL.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -57,6 +60,8 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.state, "state", "", "`DIR` to keep the state in, so that it survives a restart and a crash; empty: in memory alone")
 	flags.StringVar(&f.fsync, "fsync", "100ms", "when --state is on the disk itself: always (before each answer), never, or at least every `TIME`;\n"+
 		"what the process itself loses by a crash is nothing in any case")
+	f.store.register(flags, "the `URL` of a Redis 7 to share the state with any number of other processes")
+	flags.DurationVar(&f.storeWait, "store-wait", time.Minute, "how long a start waits for a store that is away, before the process ends with an error")
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "`FILE` of the server's certificate and its chain, PEM; read again when it changes")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "`FILE` of its private key, PEM")
 	flags.StringVar(&f.tlsClients, "tls-client-ca", "", "`FILE` of the authorities whose client certificates are asked for, PEM")
@@ -91,7 +96,13 @@ func (f *serveFlags) validate() error {
 	if f.state == "" && f.fsync != "100ms" {
 		fail("--fsync says how --state is kept: give that too")
 	}
-	return errors.Join(all...)
+	if f.state != "" && f.store.url != "" {
+		fail("--state and --store are two places for one state: give one of them")
+	}
+	if f.storeWait < 0 {
+		fail("--store-wait is not below 0")
+	}
+	return errors.Join(append(all, f.store.validate())...)
 }
 
 // gcPercent lets the heap grow to five times what is in use, unless GOGC says otherwise. That
@@ -123,6 +134,9 @@ func serve(ctx context.Context, f serveFlags, stderr io.Writer) (err error) {
 		return err
 	}
 	s, err := newService(ctx, f, logger, stderr)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil // it was told to end before it served
+	}
 	if err != nil {
 		return err
 	}

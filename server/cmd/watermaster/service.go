@@ -23,6 +23,7 @@ import (
 	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/server"
 	"github.com/watermaster-project/watermaster/server/certificate"
+	"github.com/watermaster-project/watermaster/server/config"
 	"github.com/watermaster-project/watermaster/server/web"
 	"github.com/watermaster-project/watermaster/store"
 	"github.com/watermaster-project/watermaster/store/file"
@@ -77,14 +78,7 @@ func newService(ctx context.Context, f serveFlags, logger *slog.Logger, stderr i
 			return nil, fmt.Errorf("serve: %w", err)
 		}
 	}
-	log, every, err := s.openStore()
-	if err != nil {
-		return nil, fmt.Errorf("serve: %w", err)
-	}
-	s.server, err = server.New(ctx, server.Options{
-		Config: cfg, Log: log, Logger: logger, SnapshotEvery: every, Peer: web.PeerOf, MaxWaiting: f.maxWaiting,
-	})
-	if err != nil {
+	if err := s.await(ctx, func() error { return s.begin(ctx, cfg) }); err != nil {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
 	if s.tls != nil {
@@ -96,13 +90,40 @@ func newService(ctx context.Context, f serveFlags, logger *slog.Logger, stderr i
 	return s, nil
 }
 
-// snapshotEvery is how many bytes of a log call for a snapshot: what is replayed in some tens
-// of milliseconds.
-const snapshotEvery = 1 << 20
+// begin opens the log and loads the organizations' states. What it has opened it closes if it
+// fails.
+func (s *service) begin(ctx context.Context, cfg *config.Config) error {
+	log, every, err := s.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	s.server, err = server.New(ctx, server.Options{
+		Config: cfg, Log: log, Logger: s.logger, SnapshotEvery: every, Peer: web.PeerOf, MaxWaiting: s.flags.maxWaiting,
+	})
+	if err != nil {
+		err = errors.Join(err, s.closer.Close())
+		s.server, s.closer = nil, nil
+	}
+	return err
+}
+
+// How many bytes of a log call for a snapshot.
+const (
+	fileSnapshotEvery  = 1 << 20   // what is replayed in some tens of milliseconds
+	redisSnapshotEvery = 256 << 10 // Redis has it in memory, and each replica that joins reads it
+)
 
 // openStore opens the log, and says how many bytes of it call for a snapshot.
-func (s *service) openStore() (log store.Log, every int, err error) {
-	if s.flags.state == "" {
+func (s *service) openStore(ctx context.Context) (log store.Log, every int, err error) {
+	switch {
+	case s.flags.store.url != "":
+		l, err := s.flags.store.open(ctx, s.logger)
+		if err != nil {
+			return nil, 0, err
+		}
+		s.store, s.closer = "redis", l
+		return l, redisSnapshotEvery, nil
+	case s.flags.state == "":
 		m := memory.Open(memory.Options{})
 		s.store, s.closer = "memory", m
 		return m, 0, nil
@@ -116,7 +137,7 @@ func (s *service) openStore() (log store.Log, every int, err error) {
 		return nil, 0, fmt.Errorf("--state: %w", err)
 	}
 	s.store, s.closer = "file", f
-	return f, snapshotEvery, nil
+	return f, fileSnapshotEvery, nil
 }
 
 // bind listens wherever it was asked for.
@@ -173,7 +194,10 @@ func (s *service) listen(name, address string, serve func(net.Listener) error) e
 func profiles() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("/debug/pprof/", pprof.Index)
-	m.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	m.HandleFunc("/debug/pprof/cmdline", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		hidePassword(w, os.Args)
+	})
 	m.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	m.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	m.HandleFunc("/debug/pprof/trace", pprof.Trace)
@@ -182,7 +206,11 @@ func profiles() http.Handler {
 
 // run serves until the context ends or a listener fails, and then drains.
 func (s *service) run(ctx context.Context) error {
-	attrs := []any{"organizations", s.server.Organizations(), "store", s.store, "cold_start", s.coldStart(), "version", version()}
+	attrs := []any{"organizations", s.server.Organizations(), "store", s.store}
+	if s.flags.store.url != "" {
+		attrs = append(attrs, "at", s.flags.store.name())
+	}
+	attrs = append(attrs, "cold_start", s.coldStart(), "version", version())
 	for _, l := range s.lines {
 		attrs = append(attrs, l.name, l.listener.Addr().String())
 		go func() { s.failed <- s.ended(l.name, l.serve(l.listener)) }()

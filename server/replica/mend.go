@@ -1,4 +1,4 @@
-package server
+package replica
 
 import (
 	"context"
@@ -13,30 +13,30 @@ import (
 //
 // e is the entry that is being applied, and index that of the command. Those who wait are
 // not told again what the log says.
-func (o *organization) mend(e *store.Entry, index int) {
+func (r *Replica) mend(e *store.Entry, index int) {
 	defer func() {
-		if r := recover(); r != nil {
-			o.setLost(true)
-			o.logger.Error("the organization's state is lost", "panic", r)
+		if p := recover(); p != nil {
+			r.setLost(true)
+			r.logger.Error("the organization's state is lost", "panic", p)
 		}
 	}()
-	mended := o.rebuilt(e, index)
+	mended := r.rebuilt(e, index)
 	if mended == nil {
 		var err error
-		if mended, err = limiter.Load(o.engine.Snapshot(nil)); err != nil {
-			o.setLost(true)
-			o.logger.Error("the organization's state is lost", "error", err)
+		if mended, err = limiter.Load(r.engine.Snapshot(nil)); err != nil {
+			r.setLost(true)
+			r.logger.Error("the organization's state is lost", "error", err)
 			return
 		}
 	}
-	o.engine = mended
-	o.configured()
+	r.engine = mended
+	r.machine.Loaded()
 }
 
 // rebuilt gives the engine as the log has it before one command of an entry; nil if the
 // log does not say.
-func (o *organization) rebuilt(e *store.Entry, index int) *limiter.Engine {
-	s, entries, err := o.log.Load(context.Background(), o.name)
+func (r *Replica) rebuilt(e *store.Entry, index int) *limiter.Engine {
+	s, entries, err := r.log.Load(context.Background(), r.name)
 	if err != nil {
 		return nil
 	}
@@ -47,22 +47,20 @@ func (o *organization) rebuilt(e *store.Entry, index int) *limiter.Engine {
 		}
 	}
 	var decoder limiter.Decoder
-	seen := map[uint64]uint64{}
 	for i := range entries {
 		x := &entries[i]
-		if x.Number <= seen[x.Incarnation] || len(x.Payload) == 0 || x.Payload[0] != payloadVersion {
+		_, _, rest, ok := open(x.Payload)
+		if !ok || !engine.Begin(x.Incarnation, x.Number, limiter.Time(x.Time)) {
 			continue
 		}
-		seen[x.Incarnation] = x.Number
 		last := x.Position == e.Position
-		rest := x.Payload[1:]
 		for k := 0; len(rest) > 0 && (!last || k != index); k++ {
 			var cmd limiter.Command
 			if cmd, rest, err = decoder.Command(rest); err != nil {
 				break
 			}
-			if !o.poisoned[poison{x.Incarnation, x.Number, k}] {
-				o.events = engine.Apply(cmd, limiter.Time(x.Time), o.events[:0])
+			if !r.poisoned[poison{x.Incarnation, x.Number, k}] {
+				r.events = engine.Apply(cmd, limiter.Time(x.Time), r.events[:0])
 			}
 		}
 		if last {

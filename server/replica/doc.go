@@ -1,0 +1,24 @@
+// Package replica is one process's part in the log of one organization: it puts batches of
+// commands into the log exactly once, applies what the log says to an engine, and mends what
+// breaks. What the commands are for, and who waits for them, is its owner's.
+//
+// # Commit
+//
+// A batch is sealed once and never changed: while it is not known whether it is in the log,
+// the same bytes go out again before any other (doubt). What is decided is what comes back.
+//
+// # When the log breaks
+//
+// It is loaded again, or begun from what this process knows. Then one batch goes in: Loss, if
+// the history is another than the one that was followed; Restore with every lease that was
+// known and is not there; Join. From the Loss on, the engines grant nothing until all processes
+// that were alive have come. What was known is kept until that batch has been seen. Commands
+// of a batch that broke go in again under another number: each is idempotent in itself.
+//
+// # Beside others
+//
+// A log that is a store.Nudger has several processes. There, whose waiters a batch has served
+// is nudged; a join of another is answered by an entry; a process whose callers wait appends
+// once a second; batches carry how their sender's engine stood (digest), and one that differs
+// is loaded again.
+package replica

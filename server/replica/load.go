@@ -1,0 +1,201 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/watermaster-project/watermaster/limiter"
+	"github.com/watermaster-project/watermaster/store"
+)
+
+// loads is how often it is tried to load a log that comes and goes.
+const loads = 5
+
+// restoreAtOnce is how many leases one Restore has at most.
+const restoreAtOnce = 500
+
+// load makes the engine what the log says, and prepares what this process has to say to that.
+// A log that is gone begins with what is known here. The lock is not held while the log is
+// asked.
+func (r *Replica) load(ctx context.Context) error {
+	former := r.present()
+	if former != nil && (len(r.known) == 0 || r.known[len(r.known)-1] != former) {
+		r.known = append(r.known, former)
+	}
+	for try := 1; ; try++ {
+		s, entries, err := r.log.Load(ctx, r.name)
+		if errors.Is(err, store.ErrNotFound) && try < loads {
+			if err = r.create(ctx, former); err == nil || errors.Is(err, store.ErrExists) {
+				continue
+			}
+			return fmt.Errorf("create: %w", err)
+		}
+		if err != nil {
+			return fmt.Errorf("load: %w", err)
+		}
+		r.mu.Lock()
+		err = r.replay(s, entries)
+		r.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		r.loaded = s.History
+		break
+	}
+	r.rejoin = r.saying(former != nil)
+	r.broken, r.orphans = whole, true
+	return nil
+}
+
+// present gives the engine, if it is of any use: nil where it is lost, or where nothing that it
+// knows matters any more and others may have come and gone.
+func (r *Replica) present() *limiter.Engine {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.engine == nil || r.lost || r.nudger != nil && r.Now() > r.engine.Now().Add(r.hold) {
+		return nil
+	}
+	return r.engine
+}
+
+// create begins the log.
+func (r *Replica) create(ctx context.Context, from *limiter.Engine) error {
+	s := r.from
+	if from != nil {
+		r.mu.Lock()
+		s = store.Snapshot{Position: r.position, Time: r.applied, State: from.Snapshot(nil)}
+		r.mu.Unlock()
+		if claim, joined := r.log.Now(r.name); joined {
+			s.Time = max(s.Time, claim.Time)
+		}
+	}
+	return r.log.Create(ctx, r.name, s)
+}
+
+// saying gives the batch that goes out first after the log was loaded; nil: none needs to.
+func (r *Replica) saying(again bool) *Batch {
+	lost := r.missing()
+	var first []limiter.Command
+	if r.history != 0 && r.loaded != r.history || len(lost) > 0 {
+		first = append(first, &limiter.Loss{History: r.loaded, Restores: len(lost) > 0})
+		r.logger.Warn("the organization's log is not what it was: what was known here is put back",
+			"leases", len(lost), "another history", r.loaded != r.history)
+	}
+	for rest := lost; len(rest) > 0; {
+		n := min(len(rest), restoreAtOnce)
+		first = append(first, &limiter.Restore{Leases: rest[:n]})
+		rest = rest[n:]
+	}
+	r.restore = len(lost)
+	if len(first) == 0 && again && r.hasJoined() {
+		r.known, r.history = nil, r.loaded
+		return nil
+	}
+	return r.joining(first...)
+}
+
+// missing lists the leases that were known and are not, or not so, in what was loaded.
+func (r *Replica) missing() (lost []limiter.LeaseState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := len(r.known) - 1; i >= 0; i-- { // the latest knows best
+		lost = r.known[i].Lost(r.engine, lost)
+	}
+	return unique(lost)
+}
+
+// unique keeps the first of those that tell of the same lease.
+func unique(list []limiter.LeaseState) []limiter.LeaseState {
+	seen := make(map[limiter.LeaseID]bool, len(list))
+	kept := list[:0]
+	for i := range list {
+		if !seen[list[i].Lease] {
+			seen[list[i].Lease] = true
+			kept = append(kept, list[i])
+		}
+	}
+	return kept
+}
+
+// replay makes the engine of a snapshot and what follows it.
+func (r *Replica) replay(s store.Snapshot, entries []store.Entry) error {
+	e := limiter.New()
+	r.kept = s.Kept
+	if len(s.State) > 0 {
+		var err error
+		if e, err = limiter.Load(s.State); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		r.kept = -1
+	}
+	r.engine, r.fault = e, nil
+	r.setLost(false)
+	r.position, r.applied, r.worked = s.Position, s.Time, s.Time
+	r.tail, r.size = 0, len(s.State)
+	r.hold = e.Hold()
+	r.stands = [stands]stand{}
+	r.note(uint32(s.History))
+	r.joined, r.calling = false, false
+	r.machine.Loaded()
+	for i := range entries {
+		if r.apply(&entries[i], nil, uint32(s.History)); r.fault != nil {
+			return fmt.Errorf("position %d.%d: %w", entries[i].Major, entries[i].Minor, r.fault)
+		}
+	}
+	r.machine.Applied(nil)
+	return nil
+}
+
+// setLost notes whether the engine's state is lost to a fault.
+func (r *Replica) setLost(lost bool) {
+	if lost != r.lost {
+		r.lost = lost
+		r.machine.Fault(lost)
+	}
+}
+
+// Replay gives the engine that a snapshot and what follows it make, and the time of the last
+// entry that did more than to join or to configure, for those who only want to know.
+func Replay(s store.Snapshot, entries []store.Entry) (e *limiter.Engine, applied, worked store.Time, err error) {
+	e = limiter.New()
+	if len(s.State) > 0 {
+		if e, err = limiter.Load(s.State); err != nil {
+			return nil, 0, 0, fmt.Errorf("snapshot: %w", err)
+		}
+	}
+	applied, worked = s.Time, s.Time
+	var d limiter.Decoder
+	var events []limiter.Event
+	for i := range entries {
+		x := &entries[i]
+		applied = x.Time
+		_, _, commands, ok := open(x.Payload)
+		if !ok {
+			return nil, 0, 0, fmt.Errorf("position %d.%d: %w", x.Major, x.Minor, errLater(x.Payload))
+		}
+		if !e.Begin(x.Incarnation, x.Number, limiter.Time(x.Time)) {
+			continue
+		}
+		for len(commands) > 0 {
+			var cmd limiter.Command
+			if cmd, commands, err = d.Command(commands); err != nil {
+				return nil, 0, 0, fmt.Errorf("position %d.%d: %w", x.Major, x.Minor, err)
+			}
+			events = e.Apply(cmd, limiter.Time(x.Time), events[:0])
+			if works(cmd) {
+				worked = x.Time
+			}
+		}
+	}
+	return e, applied, worked, nil
+}
+
+// works says whether a command does more than to say who serves, and with what limits.
+func works(cmd limiter.Command) bool {
+	switch cmd.(type) {
+	case *limiter.Join, *limiter.Configure, *limiter.Upgrade:
+		return false
+	}
+	return true
+}

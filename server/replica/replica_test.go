@@ -1,0 +1,169 @@
+package replica
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/watermaster-project/watermaster/limiter"
+	"github.com/watermaster-project/watermaster/store"
+	"github.com/watermaster-project/watermaster/store/memory"
+	"github.com/watermaster-project/watermaster/store/redis/redistest"
+)
+
+// Two processes share slots, and a release on one serves a waiter of the other, which is nudged.
+func TestShared(t *testing.T) {
+	s := redistest.Start(t)
+	a, b := join(t, dial(t, s), nil), join(t, dial(t, s), nil)
+	a.must(slots(2))
+	a.must(a.acquire("one"))
+	b.must(b.acquire("two"))
+	a.must(a.acquire("three"))
+	if l := a.granted("three"); l != (limiter.LeaseID{}) {
+		t.Fatalf("three have a slot of two: %v", l)
+	}
+	b.must(&limiter.Release{Lease: b.granted("two")})
+	select {
+	case name := <-a.log.(store.Nudger).Nudged():
+		if name != "acme" {
+			t.Errorf("nudged for %q", name)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the waiter's process was not nudged")
+	}
+	a.read()
+	if l := a.granted("three"); l == (limiter.LeaseID{}) {
+		t.Error("the waiter has no grant")
+	}
+	same(t, a, b)
+}
+
+// A lostReply log appends and says that it is not known.
+type lostReply struct {
+	store.Log
+	lose int
+	sent []store.Batch
+}
+
+func (l *lostReply) Append(ctx context.Context, o string, after store.Position, b store.Batch, to []store.Entry) ([]store.Entry, error) {
+	b.Payload = slices.Clone(b.Payload)
+	l.sent = append(l.sent, b)
+	got, err := l.Log.Append(ctx, o, after, b, to)
+	if l.lose > 0 {
+		l.lose--
+		return to, store.ErrUnavailable
+	}
+	return got, err
+}
+
+// A batch whose reply is lost goes out again, the same, before any other, and is applied once.
+func TestDoubt(t *testing.T) {
+	l := &lostReply{Log: memory.Open(memory.Options{Keep: true})}
+	p := join(t, l, func(o *Options) { o.Tries = 1 })
+	p.must(slots(2))
+	l.sent, l.lose = nil, 1
+	if err := p.commit(p.acquire("one")); err == nil {
+		t.Fatal("it is not known whether the batch is in the log, and nobody says so")
+	}
+	p.must(p.acquire("two"))
+	if len(l.sent) != 3 || l.sent[0].Number != l.sent[1].Number || !slices.Equal(l.sent[0].Payload, l.sent[1].Payload) ||
+		l.sent[0].Claim != l.sent[1].Claim || l.sent[2].Number != l.sent[1].Number+1 {
+		t.Errorf("sent %v", l.sent)
+	}
+	if open, _ := p.counts(); open != 2 {
+		t.Errorf("%d leases, want 2", open)
+	}
+}
+
+// A process whose engine stands otherwise finds out from the others, or they from it, and loads
+// the log again.
+func TestDigest(t *testing.T) {
+	s := redistest.Start(t)
+	a, b := join(t, dial(t, s), nil), join(t, dial(t, s), nil)
+	a.must(slots(2))
+	b.must(b.acquire("one"))
+	a.read()
+	b.replica.Lock() // a fault: a decision that is in no log
+	stray := b.acquire("stray")
+	b.replica.engine.Apply(stray, b.replica.engine.Now(), nil)
+	delete(b.waiting, stray.Key)
+	b.replica.Unlock()
+	b.must(&limiter.Tick{})
+	a.must(&limiter.Tick{}) // reads how b stands, and is read by b
+	b.must(&limiter.Tick{})
+	a.must(a.acquire("two"))
+	b.must(b.acquire("three"))
+	same(t, a, b)
+	if !slices.Contains(b.broke, string(digest)) || !slices.Contains(a.broke, string(digest)) {
+		t.Errorf("nobody noticed: %v, %v", a.broke, b.broke)
+	}
+}
+
+// A log that is lost begins again with all that was known, whoever is first; nobody decides
+// before all have come.
+func TestWiped(t *testing.T) {
+	s := redistest.Start(t)
+	a, b := join(t, dial(t, s), nil), join(t, dial(t, s), nil)
+	a.must(slots(3))
+	a.must(a.acquire("one"), a.acquire("two"))
+	b.must(b.acquire("three"))
+	b.must(b.acquire("four"))
+	wipe(t, s)
+	a.must(&limiter.Tick{})
+	a.must(a.acquire("five")) // during the roll call
+	if l := a.granted("five"); l != (limiter.LeaseID{}) {
+		t.Fatalf("granted %v before the other process has come, and beyond the limit", l)
+	}
+	b.must(&limiter.Release{Lease: b.granted("three")})
+	a.read()
+	same(t, a, b)
+	for _, p := range []*process{a, b} {
+		open, waiting := p.counts()
+		if open != 3 || waiting != 1 {
+			t.Errorf("%d leases and %d who wait, want 3 and 1", open, waiting)
+		}
+	}
+	if b.granted("four") == (limiter.LeaseID{}) {
+		t.Error("who waited longest has not the slot that was released")
+	}
+	if len(a.calls) == 0 || len(b.calls) == 0 {
+		t.Errorf("roll calls %v, %v, want some", a.calls, b.calls)
+	}
+}
+
+// Rules that a process does not know are not in force while it is there; one that comes later
+// says why it does not serve.
+func TestVersions(t *testing.T) {
+	s := redistest.Start(t)
+	old := join(t, dial(t, s), nil)
+	young := join(t, dial(t, s), func(o *Options) { o.Knows = limiter.Behaviour + 1 })
+	old.must(slots(1))
+	young.must(&limiter.Tick{})
+	if v := young.replica.Engine().Behaviour(); v != limiter.Behaviour {
+		t.Fatalf("version %d is in force beside a process that knows %d", v, limiter.Behaviour)
+	}
+	old.must(&limiter.Upgrade{Behaviour: limiter.Behaviour + 1}) // as when it had been away for long
+	if !old.replica.Lost() || !strings.Contains(old.replica.Fault().Error(), "later") {
+		t.Errorf("lost %v, %v: it goes on with rules that it does not know", old.replica.Lost(), old.replica.Fault())
+	}
+	young.must(young.acquire("one"))
+	if young.granted("one") == (limiter.LeaseID{}) {
+		t.Error("the later version does not serve")
+	}
+}
+
+// An engine that panics and cannot be written down either is lost, and the process lives.
+func TestBeyondMending(t *testing.T) {
+	p := join(t, memory.Open(memory.Options{}), nil)
+	p.must(slots(1))
+	p.replica.Probe = func(limiter.Command) { p.replica.engine = nil; panic("all is lost") }
+	p.must(p.acquire("one"))
+	if !p.replica.Lost() || p.faults != 1 {
+		t.Errorf("lost %v, told %d times", p.replica.Lost(), p.faults)
+	}
+	if _, ok := p.replica.Written(); ok {
+		t.Error("a state that is lost was written down")
+	}
+}
