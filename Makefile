@@ -27,6 +27,10 @@ help: ## List the targets
 run: ## Serve CONFIG on this machine
 	go run ./server/cmd/watermaster serve --config $(CONFIG)
 
+.PHONY: demo
+demo: ## Show three replicas on one Redis, and kill one of them and Redis
+	go run ./examples/demo
+
 .PHONY: build
 build: ## Build .bin/watermaster
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o .bin/watermaster ./server/cmd/watermaster

@@ -206,6 +206,7 @@ func (e *Engine) again(t *ticket, c *Acquire) bool {
 		}
 		return true
 	case t.state == ticketOpen && t.pool != nil && e.now <= t.granted.Add(t.pool.StartWithin):
+		t.shared = true // two are told of it now, also where both asked the same process
 		e.emit(Event{
 			Kind: Granted, Again: true, Key: t.key, Lease: t.lease, Pool: t.pool.Name, Model: t.modelName(),
 			Waited:      max(0, t.granted.Sub(t.arrived)),
@@ -277,7 +278,7 @@ func (e *Engine) depart(t *ticket) {
 // cancel tells that a caller has left.
 func (e *Engine) cancel(c *Cancel) {
 	t := e.keys[c.Key]
-	if t == nil || t.lease != c.Lease {
+	if t == nil || t.lease != c.Lease || e.sender != 0 && e.sender != c.Lease.Incarnation {
 		return
 	}
 	switch {

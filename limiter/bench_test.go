@@ -20,6 +20,7 @@ type bench struct {
 	events []Event
 	open   []LeaseID // ring of leases in force
 	head   int
+	number uint64 // of the latest entry
 	t      testing.TB
 }
 
@@ -79,6 +80,12 @@ func (b *bench) acquire() {
 	b.apply(&b.acq)
 }
 
+// begin begins an entry of one of three processes.
+func (b *bench) begin() {
+	b.number++
+	b.e.Begin(1+b.number%3, b.number, b.now)
+}
+
 func (b *bench) release() {
 	b.now += 5_000_000
 	b.rel.Lease = b.open[b.head]
@@ -125,4 +132,18 @@ func BenchmarkGrant(b *testing.B) {
 		s.release()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(2*b.N), "ns/command")
+}
+
+// BenchmarkBegin measures what an entry costs beside its commands, with so many processes.
+func BenchmarkBegin(b *testing.B) {
+	for _, n := range []uint64{3, 30} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := newBench(b, 100, 100)
+			b.ReportAllocs()
+			for i := uint64(0); i < uint64(b.N); i++ {
+				s.now += 1_000_000
+				s.e.Begin(1+i%n, i, s.now)
+			}
+		})
+	}
 }

@@ -61,6 +61,7 @@ var samples = []struct {
 			Charges: []HeldCharge{{Charge: Charge{Tokens, 3, 5}, Refunded: 7, Late: true}}}}}},
 	{"loss", "a history that nobody knew, by one who has something to restore", &Loss{0xFACADE, true}},
 	{"upgrade", "behaviour 2 from here on", &Upgrade{2}},
+	{"leave", "a process that has granted on its own", &Leave{math.MaxUint64, true}},
 	{"configure_exact", "a roll call that waits for all", &Configure{Generation: 1, AfterLoss: ExactRollCall}},
 }
 

@@ -249,8 +249,9 @@ const (
 )
 
 // Cancel tells that the caller of an Acquire has left. It is obeyed only if Lease
-// is the one that the latest Acquire under the key proposed, and, for a grant, if no
-// other process ever asked under the same key: the other may have answered it.
+// is the one that the latest Acquire under the key proposed, by the process that cancels,
+// and, for a grant, if no other process ever asked under the same key and it was told once:
+// another may have answered it.
 type Cancel struct {
 	Key       Key
 	Lease     LeaseID
@@ -267,7 +268,8 @@ type Join struct {
 // Restore puts back what the log has lost of leases. Each is a forced charge, like a debt,
 // entered at the time at which it was made. Of a lease that is known already it changes
 // only what the log does not know: how it was settled, that it was renewed, what was reported.
-// So it may come any number of times, and from everybody who remembers.
+// So it may come any number of times, and from everybody who remembers. An engine without a
+// configuration has no limits to charge, and drops it: Configure comes first.
 type Restore struct{ Leases []LeaseState }
 
 // LeaseState is what Restore knows of a lease; see Engine.Lost. Times are told as what has
@@ -297,8 +299,8 @@ type HeldCharge struct {
 }
 
 // Loss tells that entries may be gone that were answered: from here on nothing is granted
-// until those that may know more have come. What the sender itself restores belongs into the
-// same entry, behind the Loss.
+// until those that may know more have come. It belongs before all else in its entry, for other
+// commands let time pass, and grant; behind it, in the same entry, what the sender restores.
 type Loss struct {
 	// History names the log as it is now. A roll call begins once per history.
 	History uint64
@@ -309,6 +311,14 @@ type Loss struct {
 
 // Upgrade puts a later version of the engine's behaviour in force.
 type Upgrade struct{ Behaviour uint32 }
+
+// Leave tells that a process has ended: it decides nothing any more, and its seat may be
+// another's.
+type Leave struct {
+	Incarnation uint64
+	// Spent: it has decided something on its own that may still count.
+	Spent bool
+}
 
 // Behaviour is the version of the engine's decisions. Replicas agree on one before it is
 // used, so that an upgrade may roll.
@@ -329,6 +339,7 @@ const (
 	kindLoss
 	kindUpgrade
 	kindRestoreCounted
+	kindLeave
 )
 
 func (*Configure) kind() commandKind { return kindConfigure }
@@ -342,3 +353,4 @@ func (*Join) kind() commandKind      { return kindJoin }
 func (*Restore) kind() commandKind   { return kindRestoreCounted }
 func (*Loss) kind() commandKind      { return kindLoss }
 func (*Upgrade) kind() commandKind   { return kindUpgrade }
+func (*Leave) kind() commandKind     { return kindLeave }

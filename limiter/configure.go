@@ -41,6 +41,7 @@ func (e *Engine) configure(c *Configure) {
 	e.configurePools(c.Pools)
 	e.configureProjects(c)
 	e.putUp(old, classOf)
+	e.rulesHold = e.holdOfRules()
 	for _, p := range e.pools {
 		e.touch(p)
 	}

@@ -27,6 +27,24 @@ func compareReplicas(seed uint64, length int) error {
 		if i > 0 {
 			c, now = g.next(alone.NextAt())
 		}
+		if process, number, ok := g.entry(c); ok {
+			fresh := alone.Begin(process, number, now)
+			for k, e := range []*Engine{decoded, loaded, watched} {
+				if e.Begin(process, number, now) != fresh {
+					return fmt.Errorf("step %d: batch %d of %d is fresh to engine 0 or to engine %d", i, number, process, k+1)
+				}
+			}
+			if r.IntN(8) == 0 {
+				if l, err := Load(loaded.Snapshot(nil)); err != nil {
+					return fmt.Errorf("step %d: load in the midst of an entry: %w", i, err)
+				} else {
+					loaded = l
+				}
+			}
+			if !fresh && i > 0 {
+				continue
+			}
+		}
 		encoded = AppendCommand(encoded[:0], c)
 		c2, rest, err := d.Command(encoded)
 		if err != nil || len(rest) > 0 {
@@ -89,6 +107,12 @@ func look(e *Engine, g *generator) {
 	e.Holder(g.lease())
 	e.Grant(g.lease())
 	e.LimitsOf(g.now, []string{"p", "q"})
+	e.Peers(nil)
+	e.RollCall()
+	e.Waits(g.recent().Key)
+	e.Lost(New(), nil)
+	New().Lost(e, nil)
+	e.Hold()
 	for id := range e.table {
 		e.Limit(LimitID(id))
 	}

@@ -28,6 +28,14 @@
 // within a project (queue.go). Who may pass a head that is stopped is ruled by pump.go.
 // Batch work is paced, so that it never takes a window whole (pacer.go).
 //
+// # Many processes, one log
+//
+// Each entry of the log is begun by the process that sent it (process.go): a batch is applied
+// once, and the waiters of a process that is not heard are not granted. When entries may be
+// lost nothing is granted until those that may know more have told it (rollcall.go, lost.go,
+// restore.go): charges at the times at which they were made, so that the windows hold what they
+// would have held.
+//
 // # Cost
 //
 // A command costs well below a microsecond and allocates nothing in the steady state,

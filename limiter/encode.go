@@ -41,6 +41,9 @@ func AppendCommand(b []byte, c Command) []byte {
 		w.bool(c.Restores)
 	case *Upgrade:
 		w.uint(uint64(c.Behaviour))
+	case *Leave:
+		w.fixed(c.Incarnation)
+		w.bool(c.Spent)
 	}
 	return w.b
 }
@@ -194,6 +197,7 @@ type Decoder struct {
 	join    Join
 	loss    Loss
 	upgrade Upgrade
+	left    Leave
 }
 
 // Command reads one command and gives the bytes behind it. It is total: bytes that no
@@ -247,6 +251,9 @@ func (d *Decoder) Command(b []byte) (c Command, rest []byte, err error) {
 	case kindUpgrade:
 		d.upgrade = Upgrade{uint32(r.uint())}
 		c = &d.upgrade
+	case kindLeave:
+		d.left = Leave{r.fixed(), r.bool()}
+		c = &d.left
 	default:
 		r.fail()
 	}

@@ -30,15 +30,19 @@ type Engine struct {
 	oldest      *project // list of all projects, the least recently used first
 	newest      *project
 	longestHold int64
+	rulesHold   time.Duration // the longest that a charge counts in any limit
+	lastEnd     Time          // no lease that is open ends later
 
-	entries     uint64 // that have begun
-	sender      uint64 // of the entry that began last
-	behaviour   uint32
-	processes   []process // by id
-	nextSilence Time      // not later than any process's next
-	call        rollCall
-	afterLoss   LossPolicy
-	coldHold    time.Duration // see ColdHold
+	entries       uint64 // that have begun
+	sender        uint64 // of the entry that began last
+	behaviour     uint32
+	processes     []process // by id
+	nextSilence   Time      // not later than any process's next
+	nextForgotten Time      // not later than any process may be forgotten
+	call          rollCall
+	seats         []seat
+	afterLoss     LossPolicy
+	coldHold      time.Duration // see ColdHold
 
 	keys   map[Key]*ticket
 	leases map[LeaseID]*ticket
@@ -47,6 +51,8 @@ type Engine struct {
 
 	nextPump Time // least nextAt of all pools
 	anyDirty bool
+
+	// No decision reads these: see longestTTL.
 
 	// Scratch space of one command.
 	events  []Event
@@ -84,6 +90,9 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 	if e.nextSilence <= e.now {
 		e.listen()
 	}
+	if l, ok := c.(*Loss); ok {
+		e.lose(l) // before anything is granted that has become possible meanwhile
+	}
 	if e.call.underWay {
 		e.endCall()
 	}
@@ -107,10 +116,10 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 		e.join(c)
 	case *Restore:
 		e.restore(c)
-	case *Loss:
-		e.lose(c)
 	case *Upgrade:
 		e.upgrade(c)
+	case *Leave:
+		e.quit(c)
 	}
 	if e.call.underWay {
 		e.endCall()

@@ -63,6 +63,13 @@ func compareWithModel(seed uint64, length int, t *testing.T) error {
 		if i > 0 {
 			c, now = g.next(p.e.NextAt())
 		}
+		fresh, err := p.begin(g, c, now)
+		if err != nil {
+			return fmt.Errorf("step %d: begin: %w", i, err)
+		}
+		if !fresh && i > 0 {
+			continue
+		}
 		if err := p.apply(c, now); err != nil {
 			return fmt.Errorf("step %d: %w\nafter  %s\nengine %s\nmodel  %s", i, err, describe(c), describeEvents(p.got), describeEvents(p.want))
 		}
@@ -78,6 +85,22 @@ type pair struct {
 	m         model
 	l         ledger
 	got, want []Event
+}
+
+// begin begins an entry for a command, perhaps. False: the command is not to be applied.
+func (p *pair) begin(g *generator, c Command, now Time) (bool, error) {
+	process, number, ok := g.entry(c)
+	if !ok {
+		return true, nil
+	}
+	got, want := p.e.Begin(process, number, now), p.m.begin(process, number, now)
+	if *seedFlag != 0 {
+		p.t.Logf("entry %d of %d -> %v", number, process, got)
+	}
+	if got != want {
+		return false, fmt.Errorf("batch %d of %d is fresh: %v, want %v", number, process, got, want)
+	}
+	return got, sameProcesses(p.e, &p.m)
 }
 
 // apply gives both a command and compares all there is to compare.
@@ -173,11 +196,35 @@ func sameState(e *Engine, m *model) error {
 			}
 		}
 	}
+	if err := sameProcesses(e, m); err != nil {
+		return err
+	}
 	switch next := m.nextAt(); {
 	case e.NextAt() > next:
 		return fmt.Errorf("NextAt is %d, %v late", e.NextAt(), e.NextAt().Sub(next))
 	case m.couldGrant(next - 1):
 		return fmt.Errorf("something could be granted before NextAt")
+	}
+	return nil
+}
+
+func sameProcesses(e *Engine, m *model) error {
+	var want []Peer
+	for _, p := range m.processes {
+		want = append(want, Peer{p.id, p.behaviour, p.heard, p.number, len(m.waiters(p))})
+		if got := e.Missing(p.id); got != p.missing {
+			return fmt.Errorf("the roll call waits for %d: %v, want %v", p.id, got, p.missing)
+		}
+	}
+	if got := e.Peers(nil); !slices.Equal(got, want) {
+		return fmt.Errorf("the processes are %+v, want %+v", got, want)
+	}
+	since, missing, underWay := e.RollCall()
+	if underWay != m.call.underWay || missing != m.missing() || underWay && since != m.call.since {
+		return fmt.Errorf("a roll call since %d waits for %d: %v, want %d, %d, %v", since, missing, underWay, m.call.since, m.missing(), m.call.underWay)
+	}
+	if e.Behaviour() != max(1, m.behaviour) || e.Entries() != m.entries {
+		return fmt.Errorf("behaviour %d after %d entries, want %d, %d", e.Behaviour(), e.Entries(), m.behaviour, m.entries)
 	}
 	return nil
 }
@@ -258,7 +305,7 @@ func (m *model) foremost(p *mPool, class int) (head *mPlace) {
 
 // settledState is what limits, leases and gates hold, or nil if it was not asked for.
 func settledState(e *Engine, asked bool, now Time) []byte {
-	if !asked || e.NextAt() <= now {
+	if !asked || e.NextAt() <= max(e.now, now) {
 		return nil
 	}
 	w := &writer{b: make([]byte, 0, 1024)}

@@ -67,6 +67,9 @@ func TestNothingIsTooAbsurd(t *testing.T) {
 			if err != nil {
 				continue
 			}
+			if process, number, ok := g.entry(c); ok {
+				e.Begin(process, number, now)
+			}
 			if err := applySafely(e, c, now, g); err != nil {
 				return fmt.Errorf("step %d: %w\nafter %s", i, err, describe(c))
 			}
@@ -122,18 +125,29 @@ func FuzzDecoder(f *testing.F) {
 	})
 }
 
-// story is a sequence of commands with the time before each, as FuzzApply reads it.
+// story is a sequence of commands with the time before each and who sends it, as FuzzApply
+// reads it.
 func story(seed uint64, length int) []byte {
 	g := newGenerator(seed)
 	e := New()
 	b := binary.AppendVarint(nil, int64(g.now))
+	b = append(b, 0)
 	b = AppendCommand(b, g.config)
 	e.Apply(g.config, g.now, nil)
 	for range length {
 		before := g.now
 		c, now := g.next(e.NextAt())
+		process, number, ok := g.entry(c)
+		if ok {
+			e.Begin(process, number, now)
+		}
 		g.learn(e.Apply(c, now, nil))
-		b = AppendCommand(binary.AppendVarint(b, int64(now-before)), c)
+		b = binary.AppendVarint(b, int64(now-before))
+		b = binary.AppendUvarint(b, process)
+		if process > 0 {
+			b = binary.AppendUvarint(b, number)
+		}
+		b = AppendCommand(b, c)
 	}
 	return b
 }
@@ -152,12 +166,28 @@ func FuzzApply(f *testing.F) {
 			if n <= 0 {
 				return
 			}
-			c, rest, err := d.Command(b[n:])
+			b = b[n:]
+			process, n := binary.Uvarint(b)
+			if n <= 0 {
+				return
+			}
+			b = b[n:]
+			var number uint64
+			if process > 0 {
+				if number, n = binary.Uvarint(b); n <= 0 {
+					return
+				}
+				b = b[n:]
+			}
+			c, rest, err := d.Command(b)
 			if err != nil {
 				return
 			}
 			b = rest
 			now += Time(step)
+			if process > 0 {
+				e.Begin(process, number, now)
+			}
 			e.Apply(c, now, nil)
 			if err := consistent(e); err != nil {
 				t.Fatalf("%s: %v", describe(c), err)

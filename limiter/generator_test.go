@@ -18,6 +18,11 @@ type generator struct {
 	open   []LeaseID // granted, perhaps ended since
 	base   time.Duration
 	calm   bool // no commands that break the promises: restores, reconfigurations, lies
+
+	// Several processes append to the log; 0: nobody says who does.
+	replicas int
+	numbers  map[uint64]uint64 // of their batches
+	alone    uint64            // only this one is heard for now; 0: all are
 }
 
 func newGenerator(seed uint64) *generator {
@@ -29,6 +34,7 @@ func newGenerator(seed uint64) *generator {
 	}
 	g.base = pick(g, 10*time.Millisecond, time.Second, 10*time.Second, time.Minute, 2*time.Hour)
 	g.calm = g.IntN(3) == 0
+	g.replicas, g.numbers = pick(g, 0, 0, 1, 2, 3), map[uint64]uint64{}
 	g.config = g.configure()
 	return g
 }
@@ -81,6 +87,7 @@ func (g *generator) configure() *Configure {
 	if g.chance(4) {
 		c.ColdStart, c.Kept = pick(g, Pace, Wait), pick(g, 0, 0, g.upTo(g.base))
 	}
+	c.AfterLoss = pick(g, QuickRollCall, QuickRollCall, ExactRollCall)
 	c.Limits = g.limits(g.limit("t", Tokens, SlidingWindow, TokenBucket, Calendar), g.limit("c", Concurrency, Stock))
 	for _, name := range []string{"a/x", "b/y", "c/z"}[:1+g.IntN(3)] {
 		c.Pools = append(c.Pools, PoolSpec{Name: name, Models: []string{"m", "n"}, StartWithin: g.upTo(g.base / 4), Outputs: pick(g, nil, []Moments{{20, 300}, {}}),
@@ -187,7 +194,7 @@ func (g *generator) key(n uint64) (k Key) {
 
 func (g *generator) acquire() *Acquire {
 	g.count++
-	c := &Acquire{Key: g.key(g.count), Lease: LeaseID{1, g.count}}
+	c := &Acquire{Key: g.key(g.count), Lease: LeaseID{g.process(), g.count}}
 	c.Project = pick(g, "p", "p", "q", "q", "s", "t", "u", "v")
 	if g.chance(60) {
 		c.Project = ""
@@ -210,13 +217,40 @@ func (g *generator) acquire() *Acquire {
 	return c
 }
 
+// process is one of those that are heard for now.
+func (g *generator) process() uint64 {
+	if g.alone > 0 {
+		return g.alone
+	}
+	return uint64(1 + g.IntN(max(1, g.replicas)))
+}
+
+// entry says who sends a command, and in which batch; false: nobody knows.
+func (g *generator) entry(c Command) (process, number uint64, ok bool) {
+	if g.replicas == 0 || g.chance(4) {
+		return 0, 0, false
+	}
+	if g.chance(12) {
+		g.alone = pick(g, 0, 0, 1+uint64(g.IntN(g.replicas)))
+	}
+	process = g.process()
+	if a, asks := c.(*Acquire); asks && !g.chance(8) {
+		process = a.Lease.Incarnation
+	}
+	if g.chance(10) { // a late copy
+		return process, g.numbers[process] - min(g.numbers[process], uint64(g.IntN(3))), true
+	}
+	g.numbers[process] += uint64(1 + g.IntN(2))
+	return process, g.numbers[process], true
+}
+
 // repeat asks again, perhaps as another process.
 func (g *generator) repeat() *Acquire {
 	c := *g.recent()
 	c.Arrived = g.now
 	if !g.chance(4) {
 		g.count++
-		c.Lease = LeaseID{pick(g, uint64(1), 2), g.count}
+		c.Lease = LeaseID{pick(g, g.process(), 2), g.count}
 	}
 	g.asked = append(g.asked, &c)
 	return &c
@@ -301,6 +335,15 @@ func (g *generator) next(nextAt Time) (Command, Time) {
 	now := g.now
 	if g.chance(40) {
 		now -= Time(g.upTo(time.Hour)) // a clock that jumps back
+	}
+	if g.replicas > 0 && g.chance(12) {
+		switch g.IntN(5) {
+		case 0:
+			return &Upgrade{uint32(g.IntN(3))}, now
+		case 1, 2:
+			return &Loss{uint64(1 + g.IntN(3)), g.chance(2)}, now
+		}
+		return &Join{g.process(), 1}, now
 	}
 	switch n := g.IntN(100); {
 	case n < 42:

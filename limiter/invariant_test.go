@@ -13,6 +13,7 @@ func consistent(e *Engine) error {
 	c.limits()
 	c.queues()
 	c.projects()
+	c.processes()
 	return c.err
 }
 
@@ -211,12 +212,12 @@ func (c *checker) flow(f *flow, p *pool, pr *project, class uint8) {
 				continue
 			}
 			all++
-			c.check(!pl.skipped || pl.ticket.away, "a place is skipped whose caller is there")
+			c.check(!pl.skipped || pl.ticket.absent(), "a place is skipped whose caller is there")
 			if pl.skipped {
 				listed++
 			}
 			c.check(pl.only == (len(tm.ticket.places()) == 1), "a place of %d is the only one: %v", len(tm.ticket.places()), pl.only)
-			if pl.only && !pl.ticket.away {
+			if pl.only && !pl.ticket.absent() {
 				work.addAhead(pl, 1)
 			}
 		}
@@ -254,4 +255,28 @@ func (c *checker) projects() {
 		c.check(len(pr.flows) == len(e.pools)*len(e.classes), "project %s has %d flows", pr.name, len(pr.flows))
 	}
 	c.check(listed == len(e.projects), "%d projects, %d listed", len(e.projects), listed)
+}
+
+func (c *checker) processes() {
+	e := c.e
+	waiting, missing := map[uint64]int{}, 0
+	for _, tm := range e.timers.timers {
+		t := tm.ticket
+		if t.state == ticketWaiting {
+			waiting[t.lease.Incarnation]++
+			p := e.process(t.lease.Incarnation)
+			c.check(t.silent == (p != nil && p.silent), "a waiter of %d is silent: %v", t.lease.Incarnation, t.silent)
+		}
+	}
+	for i := range e.processes {
+		p := &e.processes[i]
+		c.check(i == 0 || e.processes[i-1].id < p.id, "processes out of order")
+		c.check(p.waiting == waiting[p.id], "process %d owns %d waiters, counted %d", p.id, waiting[p.id], p.waiting)
+		c.check(!p.missing || e.call.underWay, "no roll call, but %d is missing", p.id)
+		c.check(e.nextSilence <= p.next(), "the silence of %d is looked for late", p.id)
+		if p.missing {
+			missing++
+		}
+	}
+	c.check(e.call.missing == missing, "%d are missing, counted %d", missing, e.call.missing)
 }

@@ -206,10 +206,13 @@ func (l *limit) enter(granted, now Time, amount int64) (number uint32) {
 
 // enterPast enters what a lease that is put back was charged at a time, if it was anything.
 func (l *limit) enterPast(at, now Time, amount int64) (number uint32) {
-	if amount <= 0 {
+	switch {
+	case amount > 0:
+		return l.enter(at, now, amount)
+	case l.Shape == SlidingWindow:
 		return l.window.head - 1 // no entry
 	}
-	return l.enter(at, now, amount)
+	return 0
 }
 
 // restoreRefund enters what a lease that was settled holds in a bucket: the whole estimate,

@@ -68,7 +68,7 @@ func (e *Engine) counts(t *ticket, h *hold) bool {
 	case SlidingWindow:
 		return amount > 0 && latest.Add(l.hold) >= e.now
 	case TokenBucket:
-		return amount+h.refunded() > 0 && l.bucket.full > e.now
+		return (amount > 0 || t.state == ticketSettled && h.refunded() > 0) && l.bucket.full > e.now
 	case Calendar:
 		begins, _ := periodAround(e.now, l.Period, l.Zone)
 		return amount > 0 && latest.Add(l.Jitter) >= begins
@@ -121,7 +121,10 @@ func (e *Engine) stateOf(t *ticket) LeaseState {
 		if h.limit.scope == ScopePool {
 			scope = ToPool
 		}
-		c := HeldCharge{Charge{h.limit.Metric, h.flags&^(ToPool|ToOwner) | scope, h.amount}, h.seen, h.refunded(), h.late}
+		c := HeldCharge{Charge{h.limit.Metric, h.flags&^(ToPool|ToOwner) | scope, h.amount}, h.seen, 0, h.late}
+		if t.state == ticketSettled {
+			c.Refunded = h.refunded()
+		}
 		if k := slices.IndexFunc(s.Charges, c.sameLimits); k >= 0 { // limits beside each other hold the same
 			o := &s.Charges[k]
 			o.Amount, o.Seen, o.Refunded, o.Late = max(o.Amount, c.Amount), max(o.Seen, c.Seen), max(o.Refunded, c.Refunded), o.Late || c.Late
@@ -144,11 +147,22 @@ func (e *Engine) Waits(key Key) (LeaseID, bool) {
 	return t.lease, true
 }
 
-// Hold is how long anything of the state may go on mattering though nothing more comes: the
-// longest hold of a limit or TTL of a lease, and then the time for which what has ended is
-// remembered.
+// Hold is how long anything of the state may go on mattering though nothing more comes, > 0:
+// what runs does until its TTL ends, and counts in the windows from then on; else as long as a
+// charge counts in any limit. What is remembered only for those who are late does not count.
 func (e *Engine) Hold() time.Duration {
-	var longest time.Duration
+	switch {
+	case e.config == nil:
+		return unsettledKept
+	case e.open == 0:
+		return e.rulesHold
+	}
+	return min(max(0, e.lastEnd.Sub(e.now))+e.rulesHold, time.Duration(maxSpan))
+}
+
+// holdOfRules is the longest time that a charge counts in any limit of the configuration.
+func (e *Engine) holdOfRules() time.Duration {
+	longest := leastHold
 	look := func(r *rule) {
 		hold := r.hold
 		if r.Shape == Calendar {
@@ -166,18 +180,12 @@ func (e *Engine) Hold() time.Duration {
 			look(r)
 		}
 	}
-	return min(max(longest, e.longestTTL()), time.Duration(maxSpan)) + unsettledKept
+	return min(longest, time.Duration(maxSpan))
 }
+
+// leastHold is for those who have no windows: it bounds how soon a log may be forgotten.
+const leastHold = time.Second
 
 // longestPeriod is the length of a calendar's periods at most, with an hour for the clocks
 // that are set back.
 var longestPeriod = [...]time.Duration{Day: 25 * time.Hour, Week: 169 * time.Hour, Month: (31*24 + 1) * time.Hour}
-
-func (e *Engine) longestTTL() (longest time.Duration) {
-	for _, tm := range e.timers.timers {
-		if tm.ticket.state == ticketOpen || tm.ticket.state == ticketWaiting {
-			longest = max(longest, tm.ticket.ttl)
-		}
-	}
-	return longest
-}

@@ -243,7 +243,7 @@ func (m *model) refund(t *mTicket, h *mHold, amount int64, unsent bool) {
 			l.credit(m.now, cost)
 		}
 	case Calendar:
-		if !l.refundPeriod(t, h, m.now, amount) {
+		if !l.refundPeriod(t.granted, h, m.now, amount) {
 			return
 		}
 	}
@@ -261,10 +261,10 @@ func (l *mLimit) credit(at Time, cost int64) {
 }
 
 // refundPeriod takes amount out of the periods that hold a charge, if any does.
-func (l *mLimit) refundPeriod(t *mTicket, h *mHold, now Time, amount int64) bool {
+func (l *mLimit) refundPeriod(granted Time, h *mHold, now Time, amount int64) bool {
 	begins, ends := l.period(now)
 	before, _ := l.period(begins - 1)
-	c, spills := h.charge, t.granted.Add(l.Jitter) >= begins
+	c, spills := h.charge, granted.Add(l.Jitter) >= begins
 	if c.begins != begins && (c.begins != before || !spills) {
 		return false
 	}
@@ -277,7 +277,7 @@ func (l *mLimit) refundPeriod(t *mTicket, h *mHold, now Time, amount int64) bool
 	if c.at >= begins {
 		c.amount -= min(amount, c.amount)
 	}
-	if c.at < begins || t.granted.Add(l.Jitter) >= ends {
+	if c.at < begins || granted.Add(l.Jitter) >= ends {
 		c.edge -= min(amount, c.edge)
 	}
 	return true

@@ -166,18 +166,20 @@ func (m *model) amend(t *mTicket, s *LeaseState) {
 	case t.state == ticketSettled:
 	case s.Settled && s.Unsent:
 		m.see(t, used)
+		m.seeLate(t, used)
 		m.settle(t, Unsent, nil)
 	case s.Settled:
 		m.settle(t, Used, used)
 	default:
 		m.see(t, seen)
+		m.seeLate(t, seen)
 		switch {
 		case s.Left <= 0 || until <= t.until:
 		case t.state == ticketOpen:
 			t.until, t.timer = until, until
 		case until > m.now:
-			t.until, t.timer = until, until
 			m.reopen(t)
+			t.until, t.timer = until, until
 		}
 	}
 }
@@ -185,6 +187,7 @@ func (m *model) amend(t *mTicket, s *LeaseState) {
 // reopen takes back that a lease has expired.
 func (m *model) reopen(t *mTicket) {
 	t.state = ticketOpen
+	ended := min(m.now, t.timer-Time(10*time.Minute))
 	for _, h := range t.holds {
 		switch {
 		case h.limit.dead:
@@ -192,10 +195,38 @@ func (m *model) reopen(t *mTicket) {
 			h.freed = false
 		case h.reserves():
 			left := h.amount - min(h.seen, h.amount)
-			if h.limit.Shape == SlidingWindow && slices.Contains(h.limit.charges, h.charge) {
-				h.charge.amount -= left
+			switch l := h.limit; l.Shape {
+			case SlidingWindow:
+				if slices.Contains(l.charges, h.charge) {
+					h.charge.amount -= left
+				}
+			case TokenBucket:
+				l.missing -= max(0, m.share(left, int64(l.Window), l.effective, false)-int64(m.now-ended))
+			case Calendar:
+				if left > 0 {
+					l.refundPeriod(ended, h, m.now, left)
+				}
 			}
 			m.pace(h.limit, left)
 		}
+	}
+}
+
+// seeLate books what a call had used whose lease has expired meanwhile.
+func (m *model) seeLate(t *mTicket, actual []Charge) {
+	if t.state != ticketExpired {
+		return
+	}
+	for _, h := range t.holds {
+		used, ok := h.told(actual)
+		if !ok || h.limit.dead || h.limit.Shape == Stock || used <= h.seen {
+			continue
+		}
+		if excess := used - max(h.amount, h.seen); excess > 0 {
+			m.charge(h.limit, m.now, excess)
+			m.pace(h.limit, excess)
+			t.timer = m.now.Add(10 * time.Minute)
+		}
+		h.seen = used
 	}
 }

@@ -13,6 +13,9 @@ func (m *model) apply(c Command, now Time, retry time.Duration) []Event {
 	m.now, m.events, m.retry, m.fault = max(m.now, now), nil, retry, nil
 	m.forgetCharges()
 	m.listen()
+	if l, ok := c.(*Loss); ok {
+		m.lose(l)
+	}
 	m.answered()
 	for t := m.due(); t != nil; t = m.due() {
 		switch t.state {
@@ -54,8 +57,6 @@ func (m *model) apply(c Command, now Time, retry time.Duration) []Event {
 		}
 	case *Join:
 		m.join(c)
-	case *Loss:
-		m.lose(c)
 	case *Upgrade:
 		m.behaviour = max(m.behaviour, c.Behaviour)
 	}
@@ -143,6 +144,7 @@ func (m *model) acquire(c *Acquire) {
 			}
 			return
 		case t.state == ticketOpen && t.pool != nil && m.now <= t.granted+Time(t.pool.StartWithin):
+			t.shared = true
 			m.emit(Event{Kind: Granted, Again: true, Key: t.key, Lease: t.lease, Pool: t.pool.Name, Model: t.model,
 				Waited:      max(0, t.granted.Sub(t.arrived)),
 				StartWithin: t.pool.StartWithin + t.granted.Sub(min(c.Arrived, m.now)),
@@ -414,7 +416,7 @@ func (m *model) left(t *mTicket) {
 func (m *model) cancel(c *Cancel) {
 	t := m.byKey(c.Key)
 	switch {
-	case t == nil || t.lease != c.Lease:
+	case t == nil || t.lease != c.Lease || m.sender != 0 && m.sender != c.Lease.Incarnation:
 	case t.state == ticketWaiting && c.Departure == Gone:
 		m.dismiss(t)
 	case t.state == ticketWaiting && !t.away:

@@ -3,6 +3,7 @@
 package limiter
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -46,7 +47,7 @@ var mutants = []struct{ name, file, old, new string }{
 	{"parked until shared limits fit", "pump.go", "p.park(f, l.stop.ownAt)", "p.park(f, l.stop.at)"},
 	{"a release that wakes nobody", "engine.go", "	case l.scope == ScopePool:\n		e.touch(e.poolNames[l.owner])", "	case l.scope == ScopePool:"},
 	{"a head that leaves wakes nobody", "ticket.go", "		if wasHead {", "		if wasHead && p.waiting > 3 {"},
-	{"those who are away are granted", "queue.go", "		if !pl.ticket.away {\n			return pl", "		if !pl.ticket.away || pl.next == nil {\n			return pl"},
+	{"those who are away are granted", "queue.go", "		if !pl.ticket.absent() {\n			return pl", "		if !pl.ticket.absent() || pl.next == nil {\n			return pl"},
 	{"patience forgotten", "acquire.go", "	t.settleDown()\n	e.timers.set(t, t.until)", "	t.settleDown()\n	e.timers.set(t, t.until.Add(t.ttl))"},
 	{"a cancel obeyed though another may have answered", "acquire.go", " && !t.shared:", ":"},
 	{"the shorter gate wins", "gate.go", "if opens > o.opens {", "if opens < o.opens {"},
@@ -69,8 +70,38 @@ var mutants = []struct{ name, file, old, new string }{
 	{"every configuration a cold start", "configure.go", "	if first {", "	if first || len(c.Pools) > 1 {"},
 	{"a cold start in one lump", "cold.go", "l.window.add(now.Add(-ago), part, 0)", "l.window.add(now, part, 0)"},
 	{"what is known ignored by a cold start", "cold.go", "ago >= kept && part > 0", "ago >= 0 && part > 0"},
-	{"restored twice", "replica.go", "		if e.leases[s.Lease] == nil {", "		if e.leases[s.Lease] != nil {\n			e.forget(e.leases[s.Lease])\n		}\n		{"},
+	{"restored twice", "restore.go", "		if t := e.leases[s.Lease]; t != nil {", "		if t := e.leases[s.Lease]; t != nil && t.state == ticketSettled {"},
+	{"nobody is silent", "process.go", "heardWithin   = 3 * time.Second", "heardWithin   = 300 * time.Second"},
+	{"silent for ever", "process.go", "	if p.silent {\n		e.revive(p)", "	if p.silent && p.waiting == 0 {\n		e.revive(p)"},
+	{"the silent keep their places", "process.go", "lapsesAfter   = 10 * time.Second", "lapsesAfter   = 10 * time.Minute"},
+	{"revived in the wrong order", "process.go", "cmp.Compare(a.seq, b.seq) })\n	return own", "cmp.Compare(b.seq, a.seq) })\n	return own"},
+	{"a silence that nobody looks for", "engine.go", "!p.silent && p.waiting < e.waiting {", "!p.silent && p.waiting > e.waiting {"},
+	{"a late copy applied", "process.go", "	fresh := number > p.number\n", "	fresh := number >= p.number\n"},
+	{"who only sends late copies is silent", "process.go", "	p.heard = e.now\n	if p.silent", "	if id != e.sender || p.number == 0 || p.silent || p.waiting == 0 {\n		p.heard = e.now\n	}\n	if p.silent"},
+	{"a process with waiters forgotten", "process.go", "p.waiting > 0 || p.heard.Add(processKept) >= e.now", "p.heard.Add(processKept) >= e.now"},
+	{"a place stays with a process that is gone", "acquire.go", "		t.silent = e.own(c.Lease.Incarnation, 1)\n	}\n", "		e.own(c.Lease.Incarnation, 1)\n	}\n"},
+	{"granted in a roll call", "pump.go", "	if e.call.underWay {\n		p.nextAt = Never", "	if e.call.underWay && p.waiting > 2 {\n		p.nextAt = Never"},
+	{"a roll call that waits for who began it", "rollcall.go", "p.missing = p != sender && ", "p.missing = "},
+	{"a roll call over before its entry", "rollcall.go", "(r.missing > 0 || r.telling)", "r.missing > 0"},
+	{"a roll call that wakes nobody", "rollcall.go", "	for _, p := range e.pools {\n		e.touch(p)\n	}\n", "	e.schedule()\n"},
+	{"a roll call again for the same loss", "rollcall.go", "(!c.Restores || again)", "(!c.Restores || again && e.sender == 0)"},
+	{"a roll call for the quick only", "rollcall.go", "		within = max(within, e.coldHold)\n", ""},
+	{"granted before the loss is seen", "engine.go", "		e.lose(l) // before", "		e.pumpDue()\n		e.lose(l) // before"},
+	{"a snapshot without batch numbers", "snapshot.go", "		w.uint(p.number)\n", "		w.uint(min(p.number, 1))\n"},
+	{"a snapshot without who is missing", "snapshot.go", "		w.bool(p.missing)\n", "		w.bool(p.missing && p.silent)\n"},
+	{"settled leases not restored", "lost.go", "return amount > 0 && latest.Add(l.hold) >= e.now", "return amount > 0 && t.state == ticketExpired && latest.Add(l.hold) >= e.now"},
+	{"settlements not restored", "lost.go", "	case t.state == ticketSettled:\n		return true\n", "	case t.state == ticketSettled:\n		return t.unsent\n"},
+	{"lives compared by the clock", "lost.go", "t.until.Sub(t.granted) > known.until.Sub(known.granted)", "t.until > known.until"},
+	{"reports not restored", "lost.go", "	if t.seen == nil {\n		return false", "	if t.seen == nil || t.state == ticketOpen {\n		return false"},
+	{"debts restored as of the grant", "restore.go", "			if h.late || h.flags&OnCompletion != 0 {", "			if h.flags&OnCompletion != 0 {"},
+	{"restored as of now", "restore.go", "	t.granted = max(0, e.now.Add(-s.age()))", "	t.granted = max(0, e.now)"},
+	{"a refund under way not restored", "restore.go", "l.Shape == TokenBucket && c.Refunded > 0", "l.Shape == Stock && c.Refunded > 0"},
+	{"yesterday's charges restored as today's", "limit.go", "		if granted < l.calendar.begins {", "		if granted < 0 {"},
+	{"who was granted in the lost tail waits on", "restore.go", "		case t.state == ticketOpen && t.pool != nil && e.now <=", "		case t.state == ticketExpired && t.pool != nil && e.now <="},
+	{"a renewal extends for every replica that restores it", "restore.go", "switch until := t.granted.Add(s.life()); {", "switch until := e.now.Add(s.life()); {"},
 }
+
+var mutantFlag = flag.String("mutant", "", "plant only those whose names match")
 
 func TestMutants(t *testing.T) {
 	root := t.TempDir()
@@ -80,7 +111,11 @@ func TestMutants(t *testing.T) {
 	}
 	failed := regexp.MustCompile(`(?m)^--- FAIL: (\w+)`)
 	t.Logf("%d tests' files; %d mutants", tests, len(mutants))
+	only := regexp.MustCompile(*mutantFlag)
 	for _, m := range mutants {
+		if !only.MatchString(m.name) {
+			continue
+		}
 		start := time.Now()
 		file := ""
 		for _, f := range strings.Fields(m.file) {
@@ -156,7 +191,7 @@ func write(t *testing.T, path, text string) {
 // runTests runs the tests that look for differences, the short ones.
 func runTests(root string) (string, error) {
 	cmd := exec.Command("go", "test", "-short", "-count=1", "-vet=off", "-timeout=60s", "-failfast",
-		"-run", "^(TestEngineEqualsModel|TestSnapshotsAndBytesChangeNothing|TestScenarios)$", "./limiter")
+		"-run", "^(TestEngineEqualsModel|TestSnapshotsAndBytesChangeNothing|TestScenarios|TestLostIsRestored)$", "./limiter")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
 	out, err := cmd.CombinedOutput()

@@ -24,6 +24,7 @@ type process struct {
 	waiting   int  // waiters that it owns
 	silent    bool // they are marked so
 	missing   bool // the roll call waits for it
+	seat      int  // its number + 1; 0: it has none
 }
 
 // Begin begins an entry of the log: what is applied next is the batch of that process, by
@@ -35,15 +36,14 @@ func (e *Engine) Begin(incarnation, number uint64, now Time) bool {
 	e.entries++
 	e.sender = incarnation
 	e.call.telling = false
-	e.forgetProcesses()
-	p := e.hear(incarnation)
-	if number <= p.number {
-		e.watch()
-		return false
+	if e.nextForgotten < e.now {
+		e.forgetProcesses()
 	}
-	p.number = number
+	p := e.hear(incarnation)
+	fresh := number > p.number
+	p.number = max(p.number, number)
 	e.watch()
-	return true
+	return fresh
 }
 
 // Entries tells how many entries have begun since the log did.
@@ -91,6 +91,7 @@ func (e *Engine) hear(id uint64) *process {
 		at, _ := slices.BinarySearchFunc(e.processes, id, func(p process, id uint64) int { return cmp.Compare(p.id, id) })
 		e.processes = slices.Insert(e.processes, at, process{id: id})
 		p = &e.processes[at]
+		e.findSeat(p)
 		for _, tm := range e.timers.timers {
 			if tm.ticket.state == ticketWaiting && tm.ticket.lease.Incarnation == id {
 				p.waiting++
@@ -98,6 +99,7 @@ func (e *Engine) hear(id uint64) *process {
 		}
 	}
 	p.heard = e.now
+	e.keepSeat(p)
 	if p.silent {
 		e.revive(p)
 	}
@@ -108,6 +110,7 @@ func (e *Engine) hear(id uint64) *process {
 func (e *Engine) join(c *Join) {
 	p := e.hear(c.Incarnation)
 	p.behaviour = c.Behaviour
+	e.sit(p)
 	e.come(p)
 	e.watch()
 }
@@ -164,12 +167,18 @@ func (p *process) next() Time {
 	return p.heard.Add(heardWithin)
 }
 
-// watch finds when a silence comes to matter, whichever it is.
+// watch finds when a silence comes to matter, whichever it is, and when anybody may be
+// forgotten.
 func (e *Engine) watch() {
-	e.nextSilence = Never
+	silence, heard := Never, Never
 	for i := range e.processes {
-		e.nextSilence = min(e.nextSilence, e.processes[i].next())
+		p := &e.processes[i]
+		heard = min(heard, p.heard)
+		if p.waiting > 0 {
+			silence = min(silence, p.next())
+		}
 	}
+	e.nextSilence, e.nextForgotten = silence, heard.Add(processKept)
 }
 
 // listen marks the waiters of processes that have become silent, and ends the places of

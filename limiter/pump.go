@@ -351,6 +351,7 @@ func (e *Engine) grant(pl *place) {
 	t.state, t.away, t.silent = ticketOpen, false, false
 	e.open++
 	t.until = e.now.Add(t.ttl)
+	e.lastEnd = max(e.lastEnd, t.until)
 	e.timers.set(t, t.until)
 	waited := e.now.Sub(t.arrived)
 	e.emit(Event{

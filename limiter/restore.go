@@ -22,35 +22,57 @@ func (e *Engine) amend(t *ticket, s *LeaseState) {
 	if t.state == ticketSettled {
 		return
 	}
-	actual := make([]Charge, 0, len(s.Charges))
-	for i := range s.Charges {
-		c := s.Charges[i].Charge
+	actual := make([]Charge, len(s.Charges))
+	for i := range actual {
+		actual[i] = s.Charges[i].Charge
 		if !s.Settled {
-			c.Amount = s.Charges[i].Seen
+			actual[i].Amount = s.Charges[i].Seen
 		}
-		actual = append(actual, c)
 	}
-	if t.state == ticketOpen && (!s.Settled || s.Unsent) {
+	if !s.Settled || s.Unsent {
 		for i := range t.holds {
 			h := e.unpack(t, i)
-			e.see(t, &h, actual)
+			if t.state == ticketOpen {
+				e.see(t, &h, actual)
+			} else {
+				e.seeLate(t, &h, actual)
+			}
 			t.pack(i, &h)
 		}
 	}
-	e.mix(t.lease.Count)
 	switch until := t.granted.Add(s.life()); {
 	case s.Settled && s.Unsent:
 		e.settle(t, Unsent, nil)
 	case s.Settled:
 		e.settle(t, Used, actual)
 	case s.Left <= 0 || until <= t.until:
+		return
 	case t.state == ticketOpen:
 		t.until = until
+		e.lastEnd = max(e.lastEnd, until)
 		e.timers.set(t, until)
 	case until > e.now:
 		t.until = until
+		e.lastEnd = max(e.lastEnd, until)
 		e.reopen(t)
+	default:
+		return
 	}
+	e.mix(t.lease.Count)
+}
+
+// seeLate books what a call had used whose lease has expired meanwhile.
+func (e *Engine) seeLate(t *ticket, h *hold, actual []Charge) {
+	used, known := h.find(actual)
+	if h.limit.dead || !known || used <= h.seen || h.limit.Shape == Stock {
+		return
+	}
+	h.limit.advance(e.now)
+	if debt := used - max(h.amount, h.seen); debt > 0 {
+		h.limit.charge(e.now, debt, t.class)
+		e.timers.set(t, e.now.Add(unsettledKept)) // so that it counts as ended now: see ended
+	}
+	h.seen = used
 }
 
 // age gives the time since the grant, within bounds.
@@ -64,6 +86,7 @@ func (s *LeaseState) life() time.Duration {
 
 // reopen takes back that a lease has expired, for it was renewed.
 func (e *Engine) reopen(t *ticket) {
+	ended := e.ended(t)
 	for i := range t.holds {
 		h := e.unpack(t, i)
 		l := h.limit
@@ -76,9 +99,7 @@ func (e *Engine) reopen(t *ticket) {
 		case l.Shape == Stock:
 		case h.flags&OnCompletion != 0:
 			l.advance(e.now)
-			if l.Shape == SlidingWindow { // elsewhere what was entered stays: it flows off
-				l.window.refund(h.number, left)
-			}
+			l.takeBack(h.number, ended, e.now, left)
 			l.reserve(e.now, left, t.moments().Variance, h.flags&Pooled != 0)
 		case h.flags&Refundable != 0:
 			l.refundable += h.amount
@@ -88,6 +109,18 @@ func (e *Engine) reopen(t *ticket) {
 	t.state = ticketOpen
 	e.open++
 	e.timers.set(t, t.until)
+}
+
+// takeBack takes out what was entered at the end of a lease that goes on.
+func (l *limit) takeBack(number uint32, ended, now Time, amount int64) {
+	switch l.Shape {
+	case SlidingWindow:
+		l.window.refund(number, amount)
+	case TokenBucket:
+		l.bucket.undo(ended, now, mulDiv(amount, int64(l.Window), l.effective))
+	case Calendar:
+		l.refundPeriod(number, ended, amount)
+	}
 }
 
 // restoreLease makes a lease that the log does not know: forced charges at the times at
@@ -118,6 +151,7 @@ func (e *Engine) restoreLease(s *LeaseState) {
 		e.timers.set(t, max(ended.Add(unsettledKept), e.now.Add(settledKept)))
 	default:
 		t.state, t.until = ticketOpen, e.now.Add(min(s.Left, time.Duration(maxSpan)))
+		e.lastEnd = max(e.lastEnd, t.until)
 		e.timers.set(t, t.until)
 		e.open++
 	}

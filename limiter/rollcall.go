@@ -14,6 +14,16 @@ const (
 	ExactRollCall
 )
 
+var lossPolicies = []string{"quick", "exact"}
+
+// String gives its word in a configuration.
+func (p LossPolicy) String() string {
+	if int(p) >= len(lossPolicies) {
+		return "unknown"
+	}
+	return lossPolicies[p]
+}
+
 const (
 	quickRollCall = 5 * time.Second
 	// restoresAgain is how long after a roll call another break of the same history is taken

@@ -25,7 +25,8 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := &player{t: t, e: New(), begin: Time(time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC).UnixNano()), leases: map[string]LeaseID{}, names: map[LeaseID]string{}}
+			p := &player{t: t, e: New(), begun: Time(time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC).UnixNano()), leases: map[string]LeaseID{}, names: map[LeaseID]string{},
+				others: map[string]*Engine{}, numbers: map[uint64]uint64{}}
 			var got strings.Builder
 			for line := range strings.Lines(string(text)) {
 				if strings.HasPrefix(line, " ") {
@@ -62,12 +63,15 @@ func firstDifference(got, want string) string {
 type player struct {
 	t      *testing.T
 	e      *Engine
-	begin  Time
+	begun  Time
 	now    Time // since begin
 	config Configure
 	count  uint64
 	leases map[string]LeaseID // the latest of a key
 	names  map[LeaseID]string
+
+	others  map[string]*Engine // what other processes know, by name
+	numbers map[uint64]uint64  // of the batches of a process
 }
 
 // words are the arguments of a line: name=value, or a name alone.
@@ -90,12 +94,23 @@ func (p *player) play(line string) []string {
 	if at, ok := args["at"]; ok {
 		p.now = Time(p.span(at))
 	}
+	if from, ok := args["from"]; ok { // begins an entry of that process; again: a late copy of its latest
+		if !p.begin(uint64(p.number(from)), args) {
+			return []string{"a late copy"}
+		}
+	}
+	if said, ok := p.playLog(verb, name, args); ok {
+		return said
+	}
 	switch verb {
 	case "class", "pool", "project", "limit":
 		p.describe(verb, name, args)
 		return nil
 	case "configure": // cold=… and kept=… count for the first
 		p.config.Generation++
+		if args["after_loss"] == "exact" {
+			p.config.AfterLoss = ExactRollCall
+		}
 		p.config.ColdStart = ColdStart(max(0, slices.Index([]string{"trust", "pace", "wait"}, args["cold"])))
 		if args["kept"] != "" {
 			p.config.Kept = p.span(args["kept"])
@@ -134,15 +149,65 @@ func (p *player) play(line string) []string {
 	case "show":
 		return p.show(name)
 	case "snapshot":
-		e, err := Load(p.e.Snapshot(nil))
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		p.e = e
+		p.e = p.copy()
 		return nil
 	}
 	p.t.Fatalf("unknown verb in %q", line)
 	return nil
+}
+
+func (p *player) copy() *Engine {
+	e, err := Load(p.e.Snapshot(nil))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return e
+}
+
+func (p *player) begin(process uint64, args words) bool {
+	if _, ok := args["again"]; !ok {
+		p.numbers[process]++
+	}
+	return p.e.Begin(process, p.numbers[process], p.begun+p.now)
+}
+
+// playLog plays what has to do with processes and with losses.
+func (p *player) playLog(verb, name string, args words) (said []string, ok bool) {
+	switch verb {
+	case "heartbeat":
+		return p.apply(&Tick{}), true
+	case "join":
+		return p.apply(&Join{Incarnation: uint64(p.number(args["from"])), Behaviour: 1}), true
+	case "loss":
+		_, restores := args["restores"]
+		return p.apply(&Loss{History: uint64(p.number(args["history"])), Restores: restores}), true
+	case "keep": // what somebody knows from here on, who reads no longer
+		p.others[name] = p.copy()
+		return nil, true
+	case "swap": // from here on the engine is the other
+		p.e, p.others[name] = p.others[name], p.e
+		return nil, true
+	case "restore": // what the other knows
+		lost := p.others[name].Lost(p.e, nil)
+		for i := range lost {
+			s := &lost[i]
+			said = append(said, fmt.Sprintf("lost %s age=%v left=%v settled=%v", p.names[s.Lease], s.Age, s.Left, s.Settled))
+		}
+		return append(said, p.apply(&Restore{lost})...), true
+	case "processes":
+		for _, o := range p.e.Peers(nil) {
+			s := fmt.Sprintf("process %d number=%d heard=%v waiting=%d", o.Incarnation, o.Number, (p.begun + p.now).Sub(o.Heard), o.Waiting)
+			if p.e.Missing(o.Incarnation) {
+				s += " missing"
+			}
+			said = append(said, s)
+		}
+		if since, missing, underWay := p.e.RollCall(); underWay {
+			said = append(said, fmt.Sprintf("roll call since=%v missing=%d", time.Duration(since-p.begun), missing))
+		}
+		return said, true
+	}
+	return nil, false
 }
 
 func (p *player) span(s string) time.Duration {
@@ -236,7 +301,7 @@ func (p *player) charges(args words) (cs []Charge) {
 
 func (p *player) acquire(name string, args words) Command {
 	p.count++
-	c := &Acquire{Key: scenarioKey(name), Lease: LeaseID{1, p.count}, Project: "p", Class: "standard", Arrived: p.begin + p.now, MaxWait: time.Hour, TTL: time.Hour}
+	c := &Acquire{Key: scenarioKey(name), Lease: LeaseID{1, p.count}, Project: "p", Class: "standard", Arrived: p.begun + p.now, MaxWait: time.Hour, TTL: time.Hour}
 	if args["project"] != "" {
 		c.Project = args["project"]
 	}
@@ -248,6 +313,9 @@ func (p *player) acquire(name string, args words) Command {
 	}
 	if args["ttl"] != "" {
 		c.TTL = p.span(args["ttl"])
+	}
+	if args["from"] != "" {
+		c.Lease.Incarnation = uint64(p.number(args["from"]))
 	}
 	if args["by"] != "" {
 		c.Lease.Incarnation = uint64(p.number(args["by"]))
@@ -265,7 +333,7 @@ func (p *player) acquire(name string, args words) Command {
 }
 
 func (p *player) apply(c Command) (said []string) {
-	for _, ev := range p.e.Apply(c, p.begin+p.now, nil) {
+	for _, ev := range p.e.Apply(c, p.begun+p.now, nil) {
 		said = append(said, p.say(&ev))
 	}
 	return said
@@ -310,7 +378,7 @@ func (p *player) say(ev *Event) string {
 
 // show tells how limits stand and who waits.
 func (p *player) show(pool string) (said []string) {
-	for _, l := range p.e.Limits(p.begin + p.now) {
+	for _, l := range p.e.Limits(p.begun + p.now) {
 		if l.Owner == pool || pool == "" {
 			said = append(said, fmt.Sprintf("%s/%s held=%d reserved=%d remaining=%d", l.Owner, l.Spec.Name, l.Held, l.Reserved, l.Remaining))
 		}
@@ -318,7 +386,7 @@ func (p *player) show(pool string) (said []string) {
 	_, waiting := p.e.Counts()
 	next := "never"
 	if at := p.e.NextAt(); at != Never {
-		next = time.Duration(at - p.begin - p.now).String()
+		next = time.Duration(at - p.begun - p.now).String()
 	}
 	return append(said, fmt.Sprintf("waiting=%d next=%s", waiting, next))
 }

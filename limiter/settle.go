@@ -265,6 +265,7 @@ func (e *Engine) renew(c *Renew) {
 			continue
 		}
 		t.until = e.now.Add(t.ttl)
+		e.lastEnd = max(e.lastEnd, t.until)
 		e.timers.set(t, t.until)
 		e.emit(Event{Kind: Renewed, Key: t.key, Lease: id, Left: t.ttl})
 	}

@@ -265,6 +265,7 @@ func (w *writer) processes(e *Engine) {
 	w.time(c.since)
 	w.time(c.until)
 	w.time(c.ended)
+	w.seats(e)
 }
 
 func (r *reader) processes(e *Engine) {
@@ -291,6 +292,7 @@ func (r *reader) processes(e *Engine) {
 	c := &e.call
 	c.history, c.underWay, c.telling = r.fixed(), r.bool(), r.bool()
 	c.since, c.until, c.ended = r.time(), r.time(), r.time()
+	r.seats(e)
 }
 
 func (r *reader) projects(e *Engine) (all []*project) {
@@ -432,6 +434,7 @@ func (r *reader) ticket(e *Engine, limits []*limit) {
 		e.leases[t.lease] = t
 		if t.state == ticketOpen {
 			e.open++
+			e.lastEnd = max(e.lastEnd, t.until)
 		}
 	}
 	e.timers.set(t, timer)

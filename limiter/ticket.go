@@ -29,7 +29,7 @@ type ticket struct {
 	class   uint8
 	away    bool   // waiting: the caller is not there
 	silent  bool   // waiting: the process that owns it is not heard
-	shared  bool   // more than one process asked under the key
+	shared  bool   // more than one process asked under the key, or the grant was told twice
 	keyed   bool   // engine.keys points here
 	unsent  bool   // settled so
 	rank    uint8  // of the granted target
@@ -132,7 +132,7 @@ func (h *hold) refunded() int64 {
 	if h.limit.Shape != TokenBucket {
 		return 0
 	}
-	return int64(h.number&(1<<mantissaBits-1)) << (h.number >> mantissaBits & 63)
+	return min(int64(h.number&(1<<mantissaBits-1))<<min(h.number>>mantissaBits, 33), maxAmount)
 }
 
 const mantissaBits = 18

@@ -100,21 +100,15 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 		c.acquire.MaxWait = 0
 	}
 	c.waits = a.block > 0 && !s.isDraining()
-	o.propose(&c.acquire, c)
-	if !crowded {
-		s.asking.Add(-1)
-	}
-	out := &c.out
-	if out.err == nil && out.event.Kind == limiter.Queued {
-		if out, stale, err = s.wait(ctx, o, c, a); err != nil {
-			c.free()
-			return nil, false, err
-		}
+	out, stale, err := s.ask(ctx, o, c, a, !crowded)
+	if err != nil {
+		c.free()
+		return nil, false, err
 	}
 	if crowded && out.event.Kind == limiter.Refused && out.event.Reason == limiter.WaitTooLong {
 		out.event.Reason = limiter.QueueFull
 	}
-	stale = stale || errors.Is(out.err, errRetired) ||
+	stale = stale || errors.Is(out.err, errRetired) || errors.Is(out.err, errRepeated) ||
 		out.err == nil && out.event.Kind == limiter.Refused && o.edition.Load() != e && ofNames(out.event.Reason)
 	if out.err == nil && out.event.Kind == limiter.Granted {
 		o.tally(e, req.Attempt, &out.event)
@@ -123,6 +117,29 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 	answer, err = o.answer(ctx, req, c, out)
 	c.free()
 	return answer, stale, err
+}
+
+// ask asks the log, or while that is away this process alone, until a call is decided or has
+// waited for as long as it may. moved: see wait. counted: it is in asking.
+func (s *Server) ask(ctx context.Context, o *organization, c *call, a *asked, counted bool) (out *outcome, moved bool, err error) {
+	back := true
+	c.patience = c.acquire.MaxWait
+	for o.propose(&c.acquire, c); errors.Is(c.out.err, errAway); o.propose(&c.acquire, c) {
+		if out, back, moved, err = s.alone(ctx, o, c, a); !back {
+			break
+		}
+		c.askAgain(o.nextLease(), o.now())
+	}
+	if counted {
+		s.asking.Add(-1)
+	}
+	if !back {
+		return out, moved, err
+	}
+	if c.out.err == nil && c.out.event.Kind == limiter.Queued {
+		return s.wait(ctx, o, c, a)
+	}
+	return &c.out, false, nil
 }
 
 // isCrowded says whether as many wait in all as may, so that a request may not join them. One
@@ -232,6 +249,7 @@ func (o *organization) depart(ctx context.Context, c *call) (*outcome, error) {
 		c.cancel.Lease = p.lease
 		if others = p.calls != c || c.same != nil; others {
 			c.forsake() // they keep the place
+			o.soloLeave(c.cancel.Key, c, c.cancel.Departure)
 		}
 	}
 	o.replica.Unlock()
@@ -254,6 +272,10 @@ func (o *organization) depart(ctx context.Context, c *call) (*outcome, error) {
 // giveBack returns a grant that nobody will be told of: unsent. The engine obeys only if it
 // is this call's own; shared ones may have been told to another.
 func (o *organization) giveBack(c *call, out *outcome) {
+	if out.alone {
+		o.soloGiveBack(c, out)
+		return
+	}
 	if out.shared || out.event.Again {
 		return
 	}

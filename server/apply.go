@@ -25,6 +25,9 @@ func (o *organization) Apply(a *replica.Applying) {
 		}
 		return
 	}
+	if o.solo.engine != nil {
+		defer o.soloFollow(cmd)
+	}
 	acquire, _ := cmd.(*limiter.Acquire)
 	for i := range events {
 		ev := &events[i]
@@ -67,6 +70,9 @@ func (o *organization) Apply(a *replica.Applying) {
 				o.countReported(ev, c)
 			}
 		}
+	}
+	if acquire != nil && c != nil && c.out.event.Kind == 0 {
+		c.out.err = errRepeated // the batch went in twice, and too late the second time
 	}
 	switch cmd := cmd.(type) {
 	case *limiter.Configure:

@@ -11,9 +11,11 @@ import (
 // A call is one RPC that has asked an organization's engine something. It is used again
 // for others, with all the memory that it has.
 type call struct {
-	home *calls
-	wake chan struct{} // of capacity 1: something below has changed
-	lead bool          // held by organization.mu: it is this call's turn to lead
+	home    *calls
+	wake    chan struct{} // of capacity 1: something below has changed
+	lead    bool          // held by organization.mu: it is this call's turn to lead
+	sent    bool          // what it asks may be in the log
+	leaving bool          // what it sends is its Cancel
 
 	// What it asks with; one of them at a time.
 	request   policy.Request
@@ -24,6 +26,8 @@ type call struct {
 	renew     limiter.Renew
 	cancel    limiter.Cancel
 	told      told
+
+	patience time.Duration // of the Acquire, from its arrival on
 
 	// out is what has become of the command. The leader writes it before it wakes the call,
 	// and does not look at it again.
@@ -36,6 +40,7 @@ type call struct {
 	ended bool    // end is set
 	end   outcome // what the wait has ended with
 	left  bool    // its Cancel has been applied
+	back  bool    // it waited for the log, which is there again
 	timer *time.Timer
 }
 
@@ -46,6 +51,7 @@ type outcome struct {
 	epoch   uint64                // of the limits that the event names
 	waited  time.Duration         // Granted: since the request was queued, over all its calls
 	shared  bool                  // others have been told the same grant
+	alone   bool                  // Granted: without the log
 	before  []limiter.LeaseCharge // Settled: what the lease had
 	charges []limiter.LeaseCharge // Granted: what it has; Settled: what stays of it
 	renewed []limiter.Event       // one for each lease
@@ -78,11 +84,21 @@ func (c *call) free() {
 	default:
 	}
 	c.lead, c.waits, c.ended, c.left = false, false, false, false
+	c.sent, c.leaving, c.back = false, false, false
 	c.place, c.same, c.diversion = nil, nil, nil
 	c.told = told{}
 	c.out.reset()
 	c.end.reset()
 	c.home.pool.Put(c)
+}
+
+// askAgain makes an Acquire one that has not been asked.
+func (c *call) askAgain(lease limiter.LeaseID, now limiter.Time) {
+	c.out.reset()
+	c.end.reset()
+	c.ended, c.left, c.back = false, false, false
+	c.acquire.Lease = lease
+	c.acquire.MaxWait = max(0, c.patience-now.Sub(c.acquire.Arrived))
 }
 
 // signal wakes the call. A call that has been woken and has not looked yet is not woken

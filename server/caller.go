@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/server/access"
 )
 
@@ -97,12 +98,22 @@ func (s *Server) ownLease(ctx context.Context, id string) (*organization, lease,
 		return nil, lease{}, &leaseError{id}
 	}
 	if !c.AnyProject() {
-		o.replica.Lock()
-		project, _, _, ok := o.engine().Holder(l.id)
-		o.replica.Unlock()
+		project, ok := o.holder(l.id)
+		if !ok { // another process may have granted it just now
+			o.catchUp()
+			project, ok = o.holder(l.id)
+		}
 		if _, err := c.Project(project); !ok || err != nil {
 			return nil, lease{}, &leaseError{id}
 		}
 	}
 	return o, l, nil
+}
+
+// holder gives the project that a lease is of, as far as is known here.
+func (o *organization) holder(id limiter.LeaseID) (project string, ok bool) {
+	o.replica.Lock()
+	defer o.replica.Unlock()
+	project, _, _, ok = o.engine().Holder(id)
+	return project, ok
 }

@@ -19,7 +19,11 @@ import (
 // propose puts a command into the log and returns when it has been applied; what became
 // of it stands in c.out.
 func (o *organization) propose(cmd limiter.Command, c *call) {
-	lead := o.submit(cmd, c)
+	lead, ok := o.submit(cmd, c)
+	if !ok {
+		c.out.err, c.left = errAway, true
+		return
+	}
 	for {
 		if lead {
 			o.lead()
@@ -35,7 +39,15 @@ func (o *organization) propose(cmd limiter.Command, c *call) {
 // leave puts a call's Cancel into the log and returns when it has been applied. A grant
 // may come until then; it stands in c.end.
 func (o *organization) leave(c *call) {
-	lead := o.submit(&c.cancel, c)
+	c.leaving = true
+	defer func() { c.leaving = false }()
+	lead, ok := o.submit(&c.cancel, c)
+	for !ok {
+		if o.leaveAlone(c) {
+			return
+		}
+		lead, ok = o.submit(&c.cancel, c)
+	}
 	for {
 		if lead {
 			o.lead()
@@ -59,15 +71,35 @@ func (o *organization) leave(c *call) {
 	}
 }
 
+// leaveAlone takes a call away while the log is, which is told later; false if it is back.
+func (o *organization) leaveAlone(c *call) bool {
+	o.replica.Lock()
+	defer o.replica.Unlock()
+	if !o.solo.away {
+		return false
+	}
+	o.solo.owe(c.cancel)
+	o.soloLeave(c.cancel.Key, c, c.cancel.Departure)
+	c.forsake()
+	c.left = true
+	return true
+}
+
 // submit adds a command to the batch that gathers, and says whether the caller has to
-// lead.
-func (o *organization) submit(cmd limiter.Command, c *call) (lead bool) {
+// lead. ok is false if nothing gathers, for the log is away.
+func (o *organization) submit(cmd limiter.Command, c *call) (lead, ok bool) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.absent {
+		return false, false
+	}
+	if c != nil {
+		c.sent = true
+	}
 	o.gathering.add(cmd, c)
 	lead = !o.leading
 	o.leading = true
-	o.mu.Unlock()
-	return lead
+	return lead, true
 }
 
 // read lets what others have appended be applied, by whoever leads next or by a goroutine of
@@ -89,11 +121,23 @@ func (o *organization) read() {
 // shown is not only what concerned this process. It waits for it, but not for a log that is
 // away.
 func (o *organization) refresh() {
-	if !o.replica.Shared() || o.replica.Age() < freshFor {
+	if o.replica.Age() >= freshFor {
+		o.catchUp()
+	}
+}
+
+// catchUp reads what others have appended until now. It waits for it, but not for a log that
+// is away.
+func (o *organization) catchUp() {
+	if !o.replica.Shared() {
 		return
 	}
 	done := make(chan struct{})
 	o.mu.Lock()
+	if o.absent {
+		o.mu.Unlock()
+		return
+	}
 	o.readers = append(o.readers, done)
 	o.mu.Unlock()
 	o.read()
@@ -112,22 +156,11 @@ const freshFor = 500 * time.Millisecond
 func (o *organization) lead() {
 	var done *batch
 	for {
+		if done != nil && o.pass(done) {
+			return
+		}
 		o.mu.Lock()
 		b := o.gathering
-		if done != nil {
-			o.spare = done
-			if len(b.calls) == 0 && !o.unread {
-				o.leading = false
-				o.mu.Unlock()
-				return
-			}
-			if next := b.next(); next != nil {
-				next.lead = true
-				next.signal()
-				o.mu.Unlock()
-				return
-			}
-		}
 		o.gathering = o.spare
 		o.spare = nil
 		o.unread = false
@@ -135,11 +168,16 @@ func (o *organization) lead() {
 		o.readers = nil
 		o.mu.Unlock()
 
-		if err := o.commit(b); err != nil {
+		pause, left, err := o.attempt(b)
+		if err != nil && !left {
 			o.fail(b, err)
 		}
 		for _, done := range readers {
 			close(done)
+		}
+		if left {
+			o.departLog(b, pause, err)
+			return
 		}
 		if o.replica.InDoubt(&b.Batch) {
 			b = &batch{}
@@ -149,18 +187,36 @@ func (o *organization) lead() {
 	}
 }
 
+// pass hands the lead on to one who came meanwhile, or to nobody if nobody has. It says false
+// if there is something to do that nobody waits for. done is a batch to be used again.
+func (o *organization) pass(done *batch) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.spare = done
+	if len(o.gathering.calls) == 0 && !o.unread {
+		o.leading = false
+		return true
+	}
+	if next := o.gathering.next(); next != nil {
+		next.lead = true
+		next.signal()
+		return true
+	}
+	return false
+}
+
 // commit puts a batch into the log, and tells its calls what has become of them. One without
 // commands only reads.
-func (o *organization) commit(b *batch) error {
+func (o *organization) commit(ctx context.Context, b *batch) error {
 	if o.retired.Load() {
 		return errRetired
 	}
 	o.committing = b
 	defer func() { o.committing = nil }()
 	if b.Len() == 0 {
-		return o.replica.Read(context.Background())
+		return o.replica.Read(ctx)
 	}
-	return o.replica.Commit(context.Background(), &b.Batch)
+	return o.replica.Commit(ctx, &b.Batch)
 }
 
 // Applied implements replica.Machine.
@@ -171,6 +227,7 @@ func (o *organization) Applied(own *replica.Batch) {
 		o.count(waiting)
 	}
 	if b := o.committing; b != nil && own == &b.Batch {
+		o.applied = true
 		o.board()
 		for _, c := range b.calls {
 			if c != nil {

@@ -21,7 +21,8 @@ type edition struct {
 	diversions map[string]*diversion     // by route
 	metrics    map[limiter.Metric]string // names of units
 	poolScopes map[string]string
-	maxWait    map[string]time.Duration // by class
+	maxWait    map[string]time.Duration     // by class
+	away       map[string]config.AwayPolicy // by pool
 	counts     *metrics.Edition
 }
 
@@ -41,6 +42,7 @@ func newEdition(cfg *config.Config, o *config.Organization) (*edition, error) {
 		metrics:    map[limiter.Metric]string{},
 		poolScopes: map[string]string{},
 		maxWait:    map[string]time.Duration{},
+		away:       map[string]config.AwayPolicy{},
 	}
 	for _, u := range o.Units {
 		e.metrics[limiter.Unit(u)] = u
@@ -49,6 +51,7 @@ func newEdition(cfg *config.Config, o *config.Organization) (*edition, error) {
 		for _, p := range a.Pools {
 			name := a.Name + "/" + p.Name
 			e.poolScopes[name] = scopeName(limiter.ScopePool, name)
+			e.away[name] = a.Away.Policy
 		}
 	}
 	for _, c := range cfg.Classes {

@@ -45,6 +45,10 @@ var (
 	// errRetired says that the configuration no longer has the organization, or has it under
 	// another name.
 	errRetired = errors.New("the organization is no longer served under this name")
+	// errRestoring says that processes may still put back what they know.
+	errRestoring = errors.New("what the store has lost is being put back")
+	// errRepeated says that a request has to be asked again under another name of its lease.
+	errRepeated = errors.New("the request was decided under this lease before")
 	// errNoPeer says that it is not known who calls: the gateway's call has ended.
 	errNoPeer = errors.New("the caller is not known")
 	// errSlow says that a stream's reader does not read.
@@ -108,7 +112,7 @@ func statusOf(err error) error {
 		return withDetail(codes.Unavailable, errDraining.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
 	case errors.As(err, &unusable):
 		return withDetail(codes.Unavailable, "the store cannot be used", &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
-	case errors.Is(err, errDraining), errors.Is(err, errRetired):
+	case errors.Is(err, errDraining), errors.Is(err, errRetired), errors.Is(err, errRestoring), errors.Is(err, errRepeated):
 		return withDetail(codes.Unavailable, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
 	case errors.Is(err, errSlow), errors.Is(err, errProjects):
 		return status.Error(codes.ResourceExhausted, err.Error())

@@ -56,6 +56,9 @@ func (o *organization) stand() metrics.View {
 	if o.replica.Lost() {
 		return v
 	}
+	if v.Shared = o.replica.Shared(); v.Shared {
+		_, v.Away = o.isAway()
+	}
 	now := max(o.now(), o.engine().Now())
 	v.Limits = o.engine().LimitsOf(now, projects)
 	v.Pools = o.engine().Pools(now)
@@ -64,8 +67,25 @@ func (o *organization) stand() metrics.View {
 	v.Leases, _ = o.engine().Counts()
 	v.TailBytes, v.SnapshotBytes = o.replica.Tail()
 	v.Snapshots = o.snapshots
+	if v.Shared = o.replica.Shared(); v.Shared {
+		v.Replicas = heard(o.engine().Peers(nil), now)
+		_, v.Missing, _ = o.engine().RollCall()
+	}
 	return v
 }
+
+// heard counts the processes that were heard of of late.
+func heard(peers []limiter.Peer, now limiter.Time) (n int) {
+	for i := range peers {
+		if peers[i].Heard.Add(quietFor) >= now {
+			n++
+		}
+	}
+	return n
+}
+
+// quietFor is after how long a process that is not heard of may have gone.
+const quietFor = 10 * time.Second
 
 // uses tells how often projects were granted of late.
 func (s *consumers) uses() []metrics.Use {

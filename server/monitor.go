@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
 	"github.com/watermaster-project/watermaster/server/policy"
@@ -29,6 +31,9 @@ func (m *monitor) GetHeadroom(ctx context.Context, req *pb.GetHeadroomRequest) (
 	h, err := o.headroom(sel)
 	if err != nil {
 		return nil, err
+	}
+	if req.Log {
+		h.Log = o.sharedLog(ctx)
 	}
 	return &pb.GetHeadroomResponse{Headroom: h}, nil
 }
@@ -71,6 +76,9 @@ func (m *monitor) WatchHeadroom(req *pb.WatchHeadroomRequest, stream grpc.Server
 		h, err := o.headroom(sel)
 		if err != nil {
 			return err
+		}
+		if req.Log {
+			h.Log = o.sharedLog(ctx)
 		}
 		if d := digest(h); d != last {
 			select {
@@ -151,6 +159,21 @@ func digest(h *pb.Headroom) uint64 {
 		}
 		for _, g := range l.Gates {
 			bare.Gates = append(bare.Gates, &pb.PoolGate{Metric: g.Metric, Blocked: g.Blocked})
+		}
+		b, _ := options.Marshal(bare)
+		hash.Write(b)
+	}
+	if h.Log != nil {
+		bare := &pb.SharedLog{Behaviour: h.Log.Behaviour}
+		for _, r := range h.Log.Replicas {
+			bare.Replicas = append(bare.Replicas, &pb.Replica{Incarnation: r.Incarnation, Behaviour: r.Behaviour, Waiting: r.Waiting})
+		}
+		slices.SortFunc(bare.Replicas, func(a, b *pb.Replica) int { return strings.Compare(a.Incarnation, b.Incarnation) })
+		if h.Log.Away != nil {
+			bare.Away = &durationpb.Duration{}
+		}
+		if c := h.Log.RollCall; c != nil {
+			bare.RollCall = &pb.RollCall{Missing: c.Missing}
 		}
 		b, _ := options.Marshal(bare)
 		hash.Write(b)

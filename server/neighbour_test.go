@@ -44,7 +44,7 @@ func TestNeighbours(t *testing.T) {
 			quiet := &prober{t: t, conns: r.conns, organization: "quiet"}
 			loud := startLoad(t, loadOptions{Address: r.GRPC, Organization: "loud", Rate: times * tt.limit, Connections: 2})
 			pids := []int{r.cmd.Process.Pid, loud.cmd.Process.Pid}
-			var without disturbance = alone{}
+			var without disturbance = undisturbed{}
 			if tt.empty {
 				empty := startLoad(t, loadOptions{Address: r.GRPC, Rate: times * tt.limit, Connections: 2})
 				without, pids = empty, append(pids, empty.cmd.Process.Pid)

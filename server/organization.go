@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
+	"github.com/watermaster-project/watermaster/server/alone"
 	"github.com/watermaster-project/watermaster/server/replica"
 	"github.com/watermaster-project/watermaster/store"
 )
@@ -40,6 +41,7 @@ type organization struct {
 	leading   bool
 	unread    bool            // somebody has said that there is something to read
 	readers   []chan struct{} // closed when that has been done
+	absent    bool            // nothing gathers: the log is away
 	ended     bool            // nothing is read any more
 
 	background sync.WaitGroup
@@ -50,6 +52,7 @@ type organization struct {
 	showLater *time.Timer // makes it
 
 	committing *batch      // the leader's own
+	applied    bool        // it has been, and its calls were told
 	retired    atomic.Bool // nothing is appended any more
 
 	// What follows from the log. Held by the replica's lock, which it has while entries are
@@ -67,6 +70,16 @@ type organization struct {
 	follows   bool     // the edition has been put in force, or found to be an older one
 	older     bool     // other processes have put a later one in force
 
+	solo solo // what is decided without the log
+
+	breaker *alone.Breaker // nil: the log is nobody else's, and is never away
+	timeout time.Duration  // after which it is
+	opened  atomic.Bool    // it was reached once, and its configuration is in force
+	stopped chan struct{}  // closed: it is not looked for any more
+	stop    sync.Once
+	onAway  func() // the log has gone away, or is back
+	late    bool   // held by the server's healthLock: it is away for so long that the server is not ready
+
 	began        Beginning
 	waitingInAll *atomic.Int64 // of the server; counts what counted says
 	counted      int64
@@ -77,6 +90,7 @@ type organization struct {
 	onLost func(n int) // the state is lost, 1, or known again, -1
 
 	trends trends
+	sizes  sizes // of the log
 
 	lateStarts map[limiter.LeaseID]bool // of leases that are counted already and not settled: see count.go
 }
@@ -95,6 +109,8 @@ func newOrganization(e *edition, log store.Log, logger *slog.Logger) *organizati
 		alarmAt:     limiter.Never,
 		lateStarts:  map[limiter.LeaseID]bool{},
 		onLost:      func(int) {},
+		onAway:      func() {},
+		stopped:     make(chan struct{}),
 	}
 	o.edition.Store(e)
 	o.retries.init(o.now())
@@ -112,6 +128,8 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	o.shows, _ = o.log.(store.Board)
 	o.showLater = time.AfterFunc(time.Hour, o.show)
 	o.showLater.Stop()
+	o.solo.alarm = time.AfterFunc(time.Hour, o.soloRing)
+	o.solo.alarm.Stop()
 	o.snapshots = snapshotEvery > 0
 	former, worked, err := o.former(ctx)
 	if err != nil {
@@ -123,9 +141,13 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	}
 	o.replica = replica.New(replica.Options{
 		Log: o.log, Organization: o.name, Incarnation: o.incarnation, Machine: o, Logger: o.logger,
-		Meter: func() replica.Meter { return o.edition.Load().counts.Log },
-		From:  former, SnapshotEvery: snapshotEvery, Tries: tries,
+		Beside: o.soloLost,
+		Meter:  func() replica.Meter { return o.edition.Load().counts.Replica },
+		From:   former, SnapshotEvery: snapshotEvery, Tries: tries,
 	})
+	if o.replica.Shared() {
+		o.breaker = alone.NewBreaker(o.timeout, nil)
+	}
 	if err := o.replica.Open(ctx); err != nil {
 		return fmt.Errorf("organization %s: %w", o.name, err)
 	}
@@ -140,6 +162,7 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	o.replica.Lock()
 	o.follows = true
 	o.replica.Unlock()
+	o.opened.Store(true)
 	return nil
 }
 
@@ -236,6 +259,21 @@ func (o *organization) Orphans(propose func(limiter.Command)) {
 // engine gives what the log has come to. The caller holds the replica's lock.
 func (o *organization) engine() *limiter.Engine { return o.replica.Engine() }
 
+// restoring says whether processes may still put back what the log has lost.
+func (o *organization) restoring() bool {
+	o.replica.Lock()
+	defer o.replica.Unlock()
+	return o.replica.Restoring()
+}
+
+// unknown is what a call is told whose lease the log does not have.
+func (o *organization) unknown(lease string) error {
+	if o.restoring() {
+		return errRestoring
+	}
+	return &leaseError{lease}
+}
+
 // now gives the time that the log would have now.
 func (o *organization) now() limiter.Time {
 	claim, _ := o.log.Now(o.name)
@@ -275,8 +313,10 @@ func (o *organization) ring() {
 		o.arm()
 	}
 	o.replica.Unlock()
-	if due && o.submit(&limiter.Tick{}, nil) {
-		o.lead()
+	if due {
+		if lead, _ := o.submit(&limiter.Tick{}, nil); lead {
+			o.lead()
+		}
 	}
 }
 
@@ -286,11 +326,14 @@ func (o *organization) close() {
 	if o.replica == nil { // it was not opened
 		return
 	}
+	o.leaveSeat()
 	o.mu.Lock()
 	o.ended = true
 	o.mu.Unlock()
 	o.mending.Stop()
 	o.showLater.Stop()
+	o.stop.Do(func() { close(o.stopped) })
+	defer o.ceased()
 	defer o.replica.Wait()
 	defer o.background.Wait()
 	o.replica.Lock()
@@ -299,5 +342,14 @@ func (o *organization) close() {
 	o.count(0)
 	if o.alarm != nil {
 		o.alarm.Stop()
+		o.solo.alarm.Stop()
+	}
+}
+
+// ceased notes that nobody looks for the log any more.
+func (o *organization) ceased() {
+	if o.breaker != nil {
+		o.breaker.Succeeded()
+		o.onAway()
 	}
 }

@@ -61,6 +61,7 @@ func (o *organization) unqueued(ev *limiter.Event, shared bool) {
 	for c != nil {
 		next := c.same
 		c.place, c.same = nil, nil
+		o.soloLeave(ev.Key, c, limiter.Gone) // it waits there, too, while the log comes back
 		c.end.shared = shared
 		o.tellLater(c, ev, p)
 		if ev.Kind == limiter.Granted {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -41,12 +42,14 @@ func (s *Server) release(ctx context.Context, req *pb.ReleaseRequest) (*pb.Relea
 	e := o.edition.Load()
 	advice := e.policy.Release(&in, &c.release)
 	c.told = toldOf(req.StartedAfter, &in)
-	o.propose(&c.release, c)
+	if o.propose(&c.release, c); errors.Is(c.out.err, errAway) {
+		o.soloRelease(c)
+	}
 	switch {
 	case c.out.err != nil:
 		return nil, c.out.err
 	case c.out.event.Kind != limiter.Settled:
-		return nil, &leaseError{req.LeaseId}
+		return nil, o.unknown(req.LeaseId)
 	}
 	return e.settlement(c, &advice), nil
 }
@@ -128,13 +131,17 @@ func (s *Server) renew(ctx context.Context, req *pb.RenewRequest) (*pb.RenewResp
 		c := o.calls.get()
 		defer c.free()
 		c.renew.Leases = leases
-		o.propose(&c.renew, c)
+		if o.propose(&c.renew, c); errors.Is(c.out.err, errAway) {
+			o.soloRenew(c)
+		}
 		if c.out.err != nil {
 			return nil, c.out.err
 		}
 		for i := range c.out.renewed {
 			if ev := &c.out.renewed[i]; ev.Kind == limiter.Renewed {
 				left[ev.Lease] = ev.Left
+			} else if o.restoring() {
+				return nil, errRestoring
 			}
 		}
 	}

@@ -337,6 +337,7 @@ func (o *organization) retire(ctx context.Context) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	o.leaveSeat()
 	if o.retired.Swap(true) {
 		return
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -51,12 +52,14 @@ func (s *Server) report(ctx context.Context, req *pb.ReportRequest) (*pb.ReportR
 	if t, ok := p.Target(in.Target); ok {
 		c.out.pool = t.Pool
 	}
-	o.propose(&c.report, c)
+	if o.propose(&c.report, c); errors.Is(c.out.err, errAway) {
+		o.soloReport(c)
+	}
 	switch {
 	case c.out.err != nil:
 		return nil, c.out.err
 	case c.out.event.Kind == limiter.NotFound:
-		return nil, &leaseError{req.LeaseId}
+		return nil, o.unknown(req.LeaseId)
 	}
 	return &pb.ReportResponse{Advice: adviceOf(&advice), Pressure: newPressure(&c.out.load.reading)}, nil
 }

@@ -37,6 +37,10 @@ type Options struct {
 	// put into it (or the size of the snapshot, if that is more). 0: never, for a log that
 	// keeps no entries.
 	SnapshotEvery int
+	// StoreTimeout is how long a log that is shared with other processes may take for a batch
+	// before it counts as away, and this one goes on alone. It is the log's own timeout.
+	// 0: 100 ms.
+	StoreTimeout time.Duration
 	// Peer says who is at the other end of a call; nil: as gRPC says. A gateway in this process
 	// calls for others.
 	Peer func(context.Context) (*peer.Peer, bool)
@@ -54,6 +58,7 @@ type Server struct {
 	debug         bool // each decision is logged
 	log           store.Log
 	snapshotEvery int
+	timeout       time.Duration // of a shared log
 	metrics       *metrics.Set
 	directory     atomic.Pointer[directory]
 	maxWaiting    int64
@@ -69,6 +74,7 @@ type Server struct {
 	healthLock sync.Mutex
 	serving    bool // it has begun, and does not drain
 	lost       int  // the organizations whose state is lost
+	away       int  // the organizations whose log is away, and not just for a moment
 
 	drainOnce sync.Once
 	draining  chan struct{} // closed: whoever waits is sent away
@@ -93,6 +99,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		snapshotEvery: o.SnapshotEvery,
 		peer:          o.Peer,
 		maxWaiting:    int64(cmp.Or(o.MaxWaiting, defaultMaxWaiting)),
+		timeout:       cmp.Or(o.StoreTimeout, defaultTimeout),
 		reloading:     make(chan struct{}, 1),
 		health:        health.NewServer(),
 		draining:      make(chan struct{}),
@@ -123,6 +130,9 @@ const defaultMaxWaiting = 100_000
 func (s *Server) newOrganization(e *edition) *organization {
 	o := newOrganization(e, s.log, s.logger)
 	o.waitingInAll = &s.waiting
+	o.timeout = s.timeout
+	o.onAway = func() { s.awayChanged(o) }
+	o.solo.granted = func(p config.AwayPolicy) { o.edition.Load().counts.Replica.Alone(p) }
 	o.onLost = func(n int) { s.changeHealth(func() { s.lost += n }) }
 	return o
 }
@@ -177,7 +187,7 @@ func (s *Server) changeHealth(change func()) {
 	defer s.healthLock.Unlock()
 	change()
 	to := healthpb.HealthCheckResponse_NOT_SERVING
-	if s.serving && s.lost == 0 {
+	if s.serving && s.lost == 0 && !s.isAway() {
 		to = healthpb.HealthCheckResponse_SERVING
 	}
 	for _, name := range []string{"", pb.LimiterService_ServiceDesc.ServiceName, pb.MonitorService_ServiceDesc.ServiceName} {
@@ -194,10 +204,40 @@ func (s *Server) Ready() error {
 		return errDraining
 	case !s.serving:
 		return errors.New("the server has not begun")
+	case s.isAway():
+		return fmt.Errorf("the log of %d organizations cannot be reached: what is asked here is decided alone, as when_away says", s.away)
 	case s.lost > 0:
 		return fmt.Errorf("the state of %d organizations is lost to a fault; the log says why", s.lost)
 	}
 	return nil
+}
+
+// awayChanged notes that an organization's log has gone away, or is back.
+func (s *Server) awayChanged(o *organization) {
+	s.lookAway(o)
+	if since, away := o.isAway(); away {
+		time.AfterFunc(notServingAfter-time.Since(since), func() { s.lookAway(o) })
+	}
+}
+
+// isAway says whether the logs of all organizations are away: where some can be reached, others
+// are no better off. The caller holds healthLock.
+func (s *Server) isAway() bool { return s.away > 0 && s.away >= len(s.directory.Load().list) }
+
+// lookAway looks whether an organization's log is away for so long that clients are better
+// sent to other processes.
+func (s *Server) lookAway(o *organization) {
+	s.changeHealth(func() {
+		since, away := o.isAway()
+		late := away && time.Since(since) >= notServingAfter
+		switch {
+		case late && !o.late:
+			s.away++
+		case !late && o.late:
+			s.away--
+		}
+		o.late = late
+	})
 }
 
 // Config gives the configuration in force. It must not be changed.

@@ -66,11 +66,11 @@ type disturbance interface {
 	end()
 }
 
-// alone is the disturbance that is none.
-type alone struct{}
+// undisturbed is the disturbance that is none.
+type undisturbed struct{}
 
-func (alone) begin() {}
-func (alone) end()   {}
+func (undisturbed) begin() {}
+func (undisturbed) end()   {}
 
 // A comparison is what a prober's p99 is beside one thing and beside another, in turns.
 type comparison struct {

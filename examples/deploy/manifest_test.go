@@ -32,8 +32,13 @@ func tool(programs ...[]string) *exec.Cmd {
 // An object is one of Kubernetes, or a part of it.
 type object map[string]any
 
-// rendered is what `kubectl apply -k` would apply; nil without kustomize.
-var rendered = sync.OnceValues(func() ([]byte, error) {
+// rendered is what `kubectl apply -k` would apply of a directory; nil without kustomize.
+var rendered = map[string]func() ([]byte, error){
+	"kubernetes":       sync.OnceValues(func() ([]byte, error) { return render("kubernetes") }),
+	"kubernetes-redis": sync.OnceValues(func() ([]byte, error) { return render("kubernetes-redis") }),
+}
+
+func render(dir string) ([]byte, error) {
 	command := tool(
 		[]string{filepath.Join(tools, "kustomize"), "build"},
 		[]string{"kustomize", "build"},
@@ -42,7 +47,7 @@ var rendered = sync.OnceValues(func() ([]byte, error) {
 	if command == nil {
 		return nil, nil
 	}
-	command.Args = append(command.Args, "kubernetes")
+	command.Args = append(command.Args, dir)
 	var problems bytes.Buffer
 	command.Stderr = &problems
 	out, err := command.Output()
@@ -50,12 +55,17 @@ var rendered = sync.OnceValues(func() ([]byte, error) {
 		return nil, fmt.Errorf("%v: %w: %s", command.Args, err, problems.String())
 	}
 	return out, nil
-})
+}
 
-// manifests gives the objects by "kind/name".
+// manifests gives the objects of one replica by "kind/name".
 func manifests(t *testing.T) map[string]object {
 	t.Helper()
-	text, err := rendered()
+	return manifestsOf(t, "kubernetes")
+}
+
+func manifestsOf(t *testing.T, dir string) map[string]object {
+	t.Helper()
+	text, err := rendered[dir]()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,12 +148,19 @@ func named(o any, path, name string) any {
 // TestManifestsAreValid holds the manifests to Kubernetes' own schemas, of the oldest version
 // that the README names and of the newest: no unknown key, no wrong type, nothing missing.
 func TestManifestsAreValid(t *testing.T) {
-	manifests(t)
+	for dir := range rendered {
+		t.Run(dir, func(t *testing.T) { holdsSchemas(t, dir) })
+	}
+}
+
+func holdsSchemas(t *testing.T, dir string) {
+	t.Helper()
+	manifestsOf(t, dir)
 	validate := filepath.Join(tools, "python", "bin", "kubernetes-validate")
 	if _, err := os.Stat(validate); err != nil {
 		t.Skip("no kubernetes-validate here (`make tools` installs it): the manifests are not held to Kubernetes' schemas")
 	}
-	text, err := rendered()
+	text, err := rendered[dir]()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -247,8 +247,21 @@ func (p *process) stop(within time.Duration) {
 	}
 }
 
-// ask acquires with a worker's key, over TLS.
+// ask acquires with a worker's key.
 func (p *process) ask(request string) *pb.AcquireResponse {
+	p.t.Helper()
+	client, ctx := p.client()
+	answer, err := client.Acquire(ctx, &pb.AcquireRequest{
+		RequestId: request, PriorityClass: "interactive", Destination: &pb.AcquireRequest_Route{Route: "smart"}, InputTokens: 1200, MaxOutputTokens: proto.Int64(500),
+	}, grpc.WaitForReady(true))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return answer
+}
+
+// client calls the server with a worker's key, over TLS.
+func (p *process) client() (pb.LimiterServiceClient, context.Context) {
 	p.t.Helper()
 	c, err := certificate.ClientConfig(p.site.path("tls", "ca.crt"), "", "", "watermaster", nil)
 	if err != nil {
@@ -258,17 +271,9 @@ func (p *process) ask(request string) *pb.AcquireResponse {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	defer conn.Close()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
-	defer cancel()
-	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+p.site.worker)
-	answer, err := pb.NewLimiterServiceClient(conn).Acquire(ctx, &pb.AcquireRequest{
-		RequestId: request, PriorityClass: "interactive", Destination: &pb.AcquireRequest_Route{Route: "smart"}, InputTokens: 1200, MaxOutputTokens: proto.Int64(500),
-	}, grpc.WaitForReady(true))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return answer
+	p.t.Cleanup(func() { cancel(); conn.Close() })
+	return pb.NewLimiterServiceClient(conn), metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+p.site.worker)
 }
 
 // granted asks and expects a grant: the server decides, its TLS and its credentials work.

@@ -11,18 +11,31 @@ import (
 	"time"
 )
 
-const unitFile = "systemd/watermaster.service"
+const (
+	unitFile = "systemd/watermaster.service"
+	dropIn   = "systemd/redis.conf"
+)
 
 // A unit is what a unit file sets: the values of a key in their order, by section and key.
 type unit map[string][]string
 
-func readUnit(t *testing.T) unit {
+// readUnit reads the unit and what is dropped in beside it.
+func readUnit(t *testing.T, dropIns ...string) unit {
 	t.Helper()
-	text, err := os.ReadFile(unitFile)
+	u := unit{}
+	for _, file := range append([]string{unitFile}, dropIns...) {
+		u.read(t, file)
+	}
+	return u
+}
+
+func (u unit) read(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, section := unit{}, ""
+	section := ""
 	for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", "")) {
 		line = strings.TrimSpace(line)
 		key, value, isSetting := strings.Cut(line, "=")
@@ -30,13 +43,14 @@ func readUnit(t *testing.T) unit {
 		case line == "", line[0] == '#':
 		case line[0] == '[':
 			section = strings.Trim(line, "[]")
+		case isSetting && value == "" && strings.HasPrefix(key, "Exec"): // what was there goes
+			delete(u, section+"."+key)
 		case isSetting:
 			u[section+"."+key] = append(u[section+"."+key], value)
 		default:
-			t.Fatalf("%s: no setting: %q", unitFile, line)
+			t.Fatalf("%s: no setting: %q", file, line)
 		}
 	}
-	return u
 }
 
 // one gives the value of a key that is there once.
@@ -54,7 +68,7 @@ func (u unit) command(t *testing.T, s *site, line string) *exec.Cmd {
 	credentials := t.TempDir()
 	for _, c := range u["Service.LoadCredential"] {
 		name, path, _ := strings.Cut(c, ":")
-		b, err := os.ReadFile(s.path("tls", filepath.Base(path)))
+		b, err := os.ReadFile(s.path(strings.TrimPrefix(path, "/etc/watermaster/")))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,12 +39,13 @@ func (r *organizationReader) readAccounts(f fields, name *node) []Account {
 func (r *organizationReader) readAccount(e entry, former *renames) Account {
 	a := Account{Name: e.key.text}
 	f := r.fields(e.value, "the account "+a.Name, "was", "provider", "margin", "start_within", "transit",
-		"attributes", "charge", "pools")
+		"when_away", "attributes", "charge", "pools")
 	a.Was = former.add(f, a.Name, checkName)
 	a.Provider = cmp.Or(f.choice("provider", Providers()...), generic)
 	a.Margin = uint32(f.share("margin", 6, defaultMargin, 0, million-1))
 	a.StartWithin = f.duration("start_within", defaultStartWithin, time.Millisecond, time.Minute)
 	a.Transit = f.duration("transit", defaultTransit, 0, time.Minute)
+	a.Away = f.away("when_away")
 	a.Attributes = f.texts("attributes")
 	if charge := f.value("charge"); charge != nil {
 		a.Charge = r.readCharge(charge, a.Name)

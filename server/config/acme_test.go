@@ -86,7 +86,7 @@ func acme() *Config {
 			Template: &limiter.ProjectSpec{Weight: 1, Limits: []limiter.LimitSpec{
 				{Name: "concurrency", Metric: limiter.Concurrency, Shape: limiter.Stock, Quota: 50, Jitter: second},
 			}},
-			MaxProjects: 1000, RetryBudget: 200, ColdStart: limiter.Pace,
+			MaxProjects: 1000, RetryBudget: 200, MaxReplicas: 8, ColdStart: limiter.Pace,
 			MaxWaiting: 10_000,
 			Routes: []Route{{Name: "smart", MinQuality: 900, Targets: []RouteTarget{
 				{Account: "openai-main", Pool: "gpt-5", Model: "gpt-5", Quality: 1000},

@@ -14,6 +14,7 @@ func (c *Config) Configure(o *Organization) *limiter.Configure {
 		Template:    o.Template,
 		MaxProjects: o.MaxProjects,
 		MaxWaiting:  o.MaxWaiting,
+		AfterLoss:   o.AfterLoss,
 	}
 	for _, class := range c.Classes {
 		k.Classes = append(k.Classes, class.ClassSpec)

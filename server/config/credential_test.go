@@ -116,6 +116,8 @@ ORGANIZATION  MAX PROJECTS  MAX WAITING  RETRY BUDGET  WITHOUT STATE
 acme          1,000         10,000       20%           as configured: no window is of ten minutes or less
 umbrella      1,000         10,000       20%           as configured: no window is of ten minutes or less
 
+ORGANIZATION  SCOPE  LIMIT  WHEN AWAY  REPLICAS  EACH AT MOST  NOTE
+
 CREDENTIAL  ORGANIZATION  PROJECTS      CLASSES   SERVICES         KEYS  CERTIFICATES
 console     *             all           standard  limiter,monitor  0     console.example
 workers     acme          search,ads-*  all       envoy            2     -

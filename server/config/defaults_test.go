@@ -21,7 +21,7 @@ func TestDefaults(t *testing.T) {
 		}}}},
 	}
 	want := []Organization{{
-		Name: "o", Accounts: []Account{a}, Template: &limiter.ProjectSpec{Weight: 1}, MaxProjects: 1000, MaxWaiting: 10_000, RetryBudget: 200, ColdStart: limiter.Pace,
+		Name: "o", Accounts: []Account{a}, Template: &limiter.ProjectSpec{Weight: 1}, MaxProjects: 1000, MaxWaiting: 10_000, RetryBudget: 200, MaxReplicas: 8, ColdStart: limiter.Pace,
 	}}
 	if !reflect.DeepEqual(c.Organizations, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", c.Organizations, want)

@@ -10,8 +10,9 @@ import (
 )
 
 // Describe writes the limits in effect, one a line, with what of each can be used at
-// best: a sliding window holds every charge for D longer than the provider does; then the
-// credentials, without their hashes.
+// best: a sliding window holds every charge for D longer than the provider does; what each
+// replica may grant of it while the shared log is away; then the credentials, without their
+// hashes.
 func (c *Config) Describe(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ORGANIZATION\tSCOPE\tLIMIT\tQUOTA\tEFFECTIVE\tWINDOW\tSHAPE\tACHIEVABLE")
@@ -33,7 +34,11 @@ func (c *Config) Describe(w io.Writer) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", o.Name, grouped(int64(o.MaxProjects)), grouped(int64(o.MaxWaiting)),
 			fraction(int64(o.RetryBudget), 1)+"%", c.WithoutState(o))
 	}
-	if err := t.Flush(); err != nil || len(c.Credentials) == 0 {
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	if err := c.describeAway(w); err != nil || len(c.Credentials) == 0 {
 		return err
 	}
 	fmt.Fprintln(w)

@@ -40,6 +40,15 @@ o             pool b/p      images/10s    10,000     9,000      10s     sliding_
 
 ORGANIZATION  MAX PROJECTS  MAX WAITING  RETRY BUDGET  WITHOUT STATE
 o             1,000         10,000       20%           pace: for 1m1s as if the quota had been used evenly
+
+ORGANIZATION  SCOPE         LIMIT         WHEN AWAY    REPLICAS  EACH AT MOST  NOTE
+o             organization  cost/month    as accounts  8         $0.00625
+o             project x     tokens/min    as accounts  8         12,500
+o             project *     tokens/1h30m  as accounts  8         13
+o             pool a/p      requests/min  margin       8         nothing  too little to be divided: the pool grants nothing
+o             pool a/p      tokens/day    margin       8         12,500
+o             pool a/p      concurrency   margin       8         nothing  too little to be divided: the pool grants nothing
+o             pool b/p      images/10s    margin       8         125
 `
 	if got := "\n" + b.String(); got != want {
 		t.Errorf("got%s\nwant%s", got, want)

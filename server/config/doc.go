@@ -62,6 +62,27 @@
 // process that finds no state: pace (the default): that it was the full quota, evenly;
 // wait: all of it in the last instant; trust: none.
 //
+// # Away
+//
+// when_away of an account is what each replica grants on its own while the log that they
+// share cannot be reached:
+//
+//	when_away: margin         # the default: its part of the margin that is kept free below the quota
+//	when_away: closed         # nothing
+//	when_away: {share: 80%}   # its part of so much of what was free when the log was last read
+//	when_away: open           # everything: the provider's limits are not kept
+//
+// A part is the whole divided by max_replicas, of the file or of an organization: 8 by
+// default, 1 to 64, and not below the number of replicas that run. A pool of which a part is
+// nothing grants nothing. Limits of the organization and its projects, of which no margin is
+// kept free, are divided as those of the account that gives the most, and a part of them is
+// one at least. Of what one process serves alone none of this matters.
+//
+// after_loss of an organization says for whom to wait when that log has lost entries, before
+// anything is granted: quick (the default), for the processes that were heard in the last
+// seconds, 5 s at most; exact, for all that were heard within the longest window, up to that
+// long.
+//
 // # Retries
 //
 // retry_budget of an organization, 20% by default, is how many retries (attempt above 0) each

@@ -97,7 +97,7 @@ func Parse(name string, data []byte, modTime time.Time) (*Config, error) {
 func (r *reader) config(root *node) *Config {
 	c := &Config{}
 	f := r.fields(root, "the configuration",
-		"revision", "units", "models", "organizations", "priority_classes", "pressure", "credentials", "cold_start")
+		"revision", "units", "models", "organizations", "priority_classes", "pressure", "credentials", "cold_start", "max_replicas")
 	c.Revision = f.whole("revision", r.modTime.UnixNano(), 1, math.MaxInt64)
 	c.Models = r.readModels(f)
 	c.Classes = r.readClasses(f)

@@ -335,11 +335,10 @@ func (w *writtenLimit) check() {
 		return
 	}
 	// What flows in during D may meet what was granted before it: B − rD is left.
-	hi, lo := bits.Mul64(uint64(left), uint64(s.Jitter))
-	flow, _ := bits.Div64(hi, lo, uint64(s.Window)) // D < W/2, so it fits
-	if burst := s.Burst - part(s.Burst, s.Margin); burst <= int64(flow) {
+	flow := inflow(left, s)
+	if burst := s.Burst - part(s.Burst, s.Margin); burst <= flow {
 		w.fail(w.at, "", "%s: at D = %s a token_bucket of %s must have a burst above %s: shorten start_within, or use sliding_window with a shorter second window",
-			w.metric, short(s.Jitter), quote(w.quota+"/"+w.window), w.show(int64(flow)))
+			w.metric, short(s.Jitter), quote(w.quota+"/"+w.window), w.show(flow))
 	}
 }
 
@@ -348,6 +347,13 @@ func (w *writtenLimit) show(v int64) string { return amountText(w.spec.Metric, v
 
 // effective is a limit's quota less its margin, as the engine has it.
 func effective(s *limiter.LimitSpec) int64 { return s.Quota - part(s.Quota, s.Margin) }
+
+// inflow is what a token bucket of a quota refills in D, rounded down.
+func inflow(quota int64, s *limiter.LimitSpec) int64 {
+	hi, lo := bits.Mul64(uint64(quota), uint64(s.Jitter))
+	flow, _ := bits.Div64(hi, lo, uint64(s.Window)) // D < W/2, so it fits
+	return int64(flow)
+}
 
 // part gives parts per million of an amount, rounded down.
 func part(amount int64, ppm uint32) int64 {

@@ -26,9 +26,10 @@ func (r *reader) readOrganizations(top fields) []Organization {
 	common := r.readUnits(top, nil)
 	former := renames{reader: r, kind: "organization"}
 	cold := top.coldStart(limiter.Pace)
+	replicas := top.whole("max_replicas", defaultReplicas, 1, mostReplicas)
 	var all []Organization
 	for _, e := range entries {
-		o := organizationReader{reader: r, cold: cold}
+		o := organizationReader{reader: r, cold: cold, replicas: replicas}
 		all = append(all, o.read(e, common, &former))
 	}
 	former.check()
@@ -78,6 +79,8 @@ type organizationReader struct {
 	delay time.Duration     // the longest of its accounts
 	cold  limiter.ColdStart // what the file says
 
+	replicas int64 // max_replicas, as the file says
+
 	costs      []*node // its limits of cost that count for every pool
 	offers     []offer // what its pools offer
 	poolModels map[poolModel]string
@@ -97,7 +100,7 @@ func (r *organizationReader) read(e entry, common map[string]limiter.Metric, for
 	o := Organization{Name: e.key.text}
 	what := "the organization " + o.Name
 	f := r.fields(e.value, what, "was", "limits", "units", "accounts", "projects",
-		"max_projects", "max_waiting", "routes", "cold_start", "retry_budget")
+		"max_projects", "max_waiting", "max_replicas", "after_loss", "routes", "cold_start", "retry_budget")
 	o.Was = former.add(f, o.Name, checkName)
 	r.units = r.readUnits(f, common)
 	for name := range r.units { // sorted next
@@ -115,7 +118,11 @@ func (r *organizationReader) read(e entry, common map[string]limiter.Metric, for
 		r.fail(f.where("max_projects"), "", "max_projects is %d, and %d are named", o.MaxProjects, len(o.Projects))
 	}
 	o.MaxWaiting = int(f.whole("max_waiting", 10_000, 1, maxPeople))
+	o.MaxReplicas = int(f.whole("max_replicas", r.replicas, 1, mostReplicas))
 	o.ColdStart = f.coldStart(r.cold)
+	if f.choice("after_loss", "quick", "exact") == "exact" {
+		o.AfterLoss = limiter.ExactRollCall
+	}
 	o.RetryBudget = int(f.share("retry_budget", 3, defaultRetryBudget, 0, 1000))
 	o.Routes = r.readRoutes(f, o.Accounts)
 	r.checkPrices()

@@ -2,6 +2,7 @@ package config
 
 import (
 	"iter"
+	"strings"
 
 	"github.com/watermaster-project/watermaster/limiter"
 )
@@ -21,6 +22,23 @@ func (s scope) String() string {
 		return s.kind
 	}
 	return s.kind + " " + s.name
+}
+
+// pool gives the pool whose limits these are, and its account; nil of other scopes.
+func (s scope) pool() (*Account, *Pool) {
+	account, name, _ := strings.Cut(s.name, "/") // neither has a slash
+	for i := range s.organization.Accounts {
+		a := &s.organization.Accounts[i]
+		if s.kind != "pool" || a.Name != account {
+			continue
+		}
+		for j := range a.Pools {
+			if a.Pools[j].Name == name {
+				return a, &a.Pools[j]
+			}
+		}
+	}
+	return nil, nil
 }
 
 // scopes goes through all scopes, in the order in which they are shown.

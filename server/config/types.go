@@ -67,9 +67,15 @@ type Organization struct {
 	// RetryBudget is how many retries each first attempt that is granted earns, in 1/1000;
 	// 1000: retries are not bounded. 0 … 1000; default 200.
 	RetryBudget int
-	ColdStart   limiter.ColdStart // default: that of the file
-	Routes      []Route           // by name, ascending
-	Units       []string          // names of the units that it may count, ascending
+	// MaxReplicas is into how many parts is divided what is granted while the shared log
+	// cannot be reached: so many replicas have one. 1 … 64; default 8, or that of the file.
+	MaxReplicas int
+	// AfterLoss is for whom to wait after the shared log has lost something: default those that
+	// were heard just now.
+	AfterLoss limiter.LossPolicy
+	ColdStart limiter.ColdStart // default: that of the file
+	Routes    []Route           // by name, ascending
+	Units     []string          // names of the units that it may count, ascending
 }
 
 // Account is a credential, deployment or region at a provider.
@@ -80,6 +86,7 @@ type Account struct {
 	Margin      uint32            // parts per million, below 1,000,000; default 100,000
 	StartWithin time.Duration     // 1 ms … 1 min; default 700 ms
 	Transit     time.Duration     // 0 … 1 min; default 300 ms
+	Away        Away              // default: the margin
 	Attributes  map[string]string // handed out with the grant; keys that begin with x- are not seen
 	Charge      ChargeOverrides
 	Pools       []Pool // by name, ascending; at least one

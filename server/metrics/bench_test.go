@@ -25,7 +25,7 @@ func BenchmarkCount(b *testing.B) {
 		{"clock", func() { Now() }},
 		{"grant", func() { e.Class("batch").Granted(3 * time.Second) }},
 		{"wait", func() { e.Class("interactive").Waiting() }},
-		{"batch", func() { e.Log.Committed(3, 1, 2) }},
+		{"batch", func() { e.Replica.Committed(3, 1, 2) }},
 		{"release", func() { e.Project("search").Used(900, 1000) }},
 		{"call", func() { _, _ = s.Calls.Unary(b.Context(), nil, info, handler) }},
 	} {

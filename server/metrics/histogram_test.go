@@ -79,7 +79,7 @@ func TestCountingAllocatesNothing(t *testing.T) {
 		c.Granted(time.Second)
 		c.Waiting()
 		c.Rejected(3)
-		e.Log.Committed(3, Now(), Now())
+		e.Replica.Committed(3, Now(), Now())
 		p := e.Project("search")
 		p.Used(1200, 1000)
 		p.LateStart(true)

@@ -39,8 +39,3 @@ func (l *Log) collect(to chan<- prometheus.Metric) {
 	l.commands.collect(to, logBatchCommands)
 	to <- counter(logAppendFailures, l.failures.Load())
 }
-
-// Broke, Restored and RollCall note what happened to a log: see package replica.
-func (l *Log) Broke(string)           {}
-func (l *Log) Restored(int)           {}
-func (l *Log) RollCall(time.Duration) {}

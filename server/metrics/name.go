@@ -69,8 +69,8 @@ var (
 		"Bytes of the latest snapshot that this process took. 0: none. Absent where the log keeps no entries.", "organization")
 
 	logBreaks = describe("watermaster_log_breaks_total",
-		"Loads of a shared log anew, because it was gone and had to be begun again (gone), is another or of another server (history), "+
-			"because this process lagged too far behind (trimmed), or because processes decided the same entries otherwise (digest).", "organization", "cause")
+		"How often a shared log was loaded again: it was gone and was begun anew (gone), it is another or of another server (history), "+
+			"this process lagged too far behind (trimmed), it had decided otherwise than another (digest), or somebody said so (command).", "organization", "cause")
 	restoredLeases = describe("watermaster_restored_leases_total",
 		"Leases that a shared log had lost and that this process put back.", "organization")
 	uncountedGrants = describe("watermaster_uncounted_grants_total",
@@ -80,9 +80,11 @@ var (
 	rollCallMissing = describe("watermaster_roll_call_missing",
 		"Processes that a roll call waits for now. 0: there is none under way.", "organization")
 	replicas = describe("watermaster_replicas",
-		"Processes that serve the organization: heard within the last seconds in its shared log.", "organization")
+		"Processes that were heard of in the organization's shared log within the last 10 s of its time. One without callers is not heard of.", "organization")
 	storeAway = describe("watermaster_store_away",
 		"1 while this process cannot reach the organization's shared log, else 0.", "organization")
+	aloneGrants = describe("watermaster_alone_grants_total",
+		"Grants that this process made on its own while it could not reach the shared log, by what allowed them (when_away).", "organization", "policy")
 
 	configInfo = describe("watermaster_config_info",
 		"1, with the revision and the hash of the configuration in force.", "revision", "hash")

@@ -34,7 +34,6 @@ func (p *Pool) Throttled() { p.throttled.Add(1) }
 
 // An Edition finds the counters of an organization under one configuration.
 type Edition struct {
-	Log     *Log // of the process
 	Replica *Replica
 
 	of       *organization
@@ -49,7 +48,7 @@ type Edition struct {
 // is part of a State.
 func (s *Set) Edition(cfg *config.Config, c *config.Organization) *Edition {
 	o := s.organization(c.Name)
-	e := &Edition{Log: &s.Log, Replica: &o.replica, of: o, template: c.Template != nil, units: map[limiter.Metric]string{}}
+	e := &Edition{Replica: &o.replica, of: o, template: c.Template != nil, units: map[limiter.Metric]string{}}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, k := range cfg.Classes {

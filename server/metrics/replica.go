@@ -1,91 +1,74 @@
 package metrics
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/watermaster-project/watermaster/server/config"
 )
 
-// A Replica counts what this process does with the log of one organization. Nil counts nothing.
+// A Replica counts what this process does with the log of one organization.
 type Replica struct {
 	log                 *Log
-	breaks              [breaks]atomic.Uint64
+	breaks              [len(breaks)]atomic.Uint64
 	restored, uncounted atomic.Uint64
 	rollCalls           histogram
+	alone               [config.AwayPolicies]atomic.Uint64 // grants
 }
 
-// A Break is why a log had to be loaded again.
-type Break int
+// breaks are the causes for which a log is loaded again; package replica says what they mean.
+var breaks = [...]string{"gone", "history", "trimmed", "digest", "command", other}
 
-// What breaks a log.
-const (
-	Gone    Break = iota // there is none any more: it was begun anew
-	History              // it is another: begun by another process, or another server answers
-	Trimmed              // this process lagged so far behind that it missed entries
-	Digest               // the same entries were decided otherwise: a fault
-	breaks
-)
-
-func (b Break) String() string {
-	return [breaks]string{"gone", "history", "trimmed", "digest"}[b]
-}
-
-// Appended measures a batch that was appended: when that began, and when it was done and
+// Committed measures a batch of commands: when its append began, and when that was done and
 // applying what came back began. It has just been applied.
-func (r *Replica) Appended(batch int, appending, applying Time) {
-	if r != nil {
-		r.log.Committed(batch, appending, applying)
-	}
+func (r *Replica) Committed(batch int, appending, applying Time) {
+	r.log.Committed(batch, appending, applying)
 }
 
 // Read measures a look for what others have appended: when that began and ended.
-func (r *Replica) Read(reading, applying Time) {
-	if r != nil {
-		r.log.read.observe(int64(applying - reading))
-	}
-}
+func (r *Replica) Read(reading, applying Time) { r.log.read.observe(int64(applying - reading)) }
 
-// Failed counts an append that failed. It may be tried again.
-func (r *Replica) Failed() {
-	if r != nil {
-		r.log.Failed()
-	}
-}
+// Failed counts an append or a look that failed. It may be tried again.
+func (r *Replica) Failed() { r.log.Failed() }
 
-// Broke counts a break.
-func (r *Replica) Broke(why Break) {
-	if r != nil {
-		r.breaks[why].Add(1)
+// Broke counts a log that was loaded again for a cause.
+func (r *Replica) Broke(cause string) {
+	i := slices.Index(breaks[:], cause)
+	if i < 0 {
+		i = len(breaks) - 1
 	}
+	r.breaks[i].Add(1)
 }
 
 // Restored counts leases that the log had lost and that this process put back.
-func (r *Replica) Restored(leases int) {
-	if r != nil {
-		r.restored.Add(uint64(max(0, leases)))
-	}
-}
+func (r *Replica) Restored(leases int) { r.restored.Add(uint64(max(0, leases))) }
 
 // Uncounted counts those of them that others may have granted on top of.
-func (r *Replica) Uncounted(grants int) {
+func (r *Replica) Uncounted(grants int) { r.uncounted.Add(uint64(max(0, grants))) }
+
+// Alone counts a grant that was made without the log.
+func (r *Replica) Alone(by config.AwayPolicy) {
 	if r != nil {
-		r.uncounted.Add(uint64(max(0, grants)))
+		r.alone[by].Add(1)
 	}
 }
 
 // RollCall measures a roll call that has ended, in log time.
-func (r *Replica) RollCall(took time.Duration) {
-	if r != nil {
-		r.rollCalls.observe(int64(took))
-	}
-}
+func (r *Replica) RollCall(length time.Duration) { r.rollCalls.observe(int64(length)) }
 
 func (r *Replica) collect(to chan<- prometheus.Metric, organization string) {
-	for b := range breaks {
-		to <- counter(logBreaks, r.breaks[b].Load(), organization, b.String())
+	for i, cause := range breaks {
+		to <- counter(logBreaks, r.breaks[i].Load(), organization, cause)
 	}
 	to <- counter(restoredLeases, r.restored.Load(), organization)
 	to <- counter(uncountedGrants, r.uncounted.Load(), organization)
+	for p := range config.AwayPolicies {
+		if p != config.AwayClosed { // which grants nothing
+			to <- counter(aloneGrants, r.alone[p].Load(), organization, p.String())
+		}
+	}
 	r.rollCalls.collect(to, rollCallSeconds, organization)
 }

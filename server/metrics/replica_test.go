@@ -20,10 +20,10 @@ func TestReplica(t *testing.T) {
 	want(t, "metrics of a log that is not shared", alone, 0)
 
 	r := v.Edition.Replica
-	r.Appended(3, Now(), Now())
+	r.Committed(3, Now(), Now())
 	r.Read(Now(), Now())
 	r.Failed()
-	for b, n := range map[Break]int{Gone: 1, History: 2, Trimmed: 3, Digest: 4} {
+	for b, n := range map[string]int{"gone": 1, "history": 2, "trimmed": 3, "digest": 4, "unheard of": 5} {
 		for range n {
 			r.Broke(b)
 		}
@@ -34,13 +34,15 @@ func TestReplica(t *testing.T) {
 	r.RollCall(90 * time.Millisecond)
 	v.Shared, v.Replicas, v.Missing, v.Away = true, 3, 1, true
 	err := testutil.CollectAndCompare(shown(func(to chan<- prometheus.Metric) { v.collect(to) }), strings.NewReader(`
-# HELP watermaster_log_breaks_total Loads of a shared log anew, because it was gone and had to be begun again (gone), is another or of another server (history), because this process lagged too far behind (trimmed), or because processes decided the same entries otherwise (digest).
+# HELP watermaster_log_breaks_total How often a shared log was loaded again: it was gone and was begun anew (gone), it is another or of another server (history), this process lagged too far behind (trimmed), it had decided otherwise than another (digest), or somebody said so (command).
 # TYPE watermaster_log_breaks_total counter
+watermaster_log_breaks_total{cause="command",organization="acme"} 0
 watermaster_log_breaks_total{cause="digest",organization="acme"} 4
 watermaster_log_breaks_total{cause="gone",organization="acme"} 1
 watermaster_log_breaks_total{cause="history",organization="acme"} 2
+watermaster_log_breaks_total{cause="other",organization="acme"} 5
 watermaster_log_breaks_total{cause="trimmed",organization="acme"} 3
-# HELP watermaster_replicas Processes that serve the organization: heard within the last seconds in its shared log.
+# HELP watermaster_replicas Processes that were heard of in the organization's shared log within the last 10 s of its time. One without callers is not heard of.
 # TYPE watermaster_replicas gauge
 watermaster_replicas{organization="acme"} 3
 # HELP watermaster_restored_leases_total Leases that a shared log had lost and that this process put back.
@@ -66,16 +68,4 @@ watermaster_uncounted_grants_total{organization="acme"} 2
 		}
 	}
 	want(t, "appends that failed", s.Log.failures.Load(), 1)
-}
-
-// TestNoReplica: where nobody scrapes nothing is counted.
-func TestNoReplica(t *testing.T) {
-	var r *Replica
-	r.Appended(1, 0, 0)
-	r.Read(0, 0)
-	r.Failed()
-	r.Broke(Gone)
-	r.Restored(1)
-	r.Uncounted(1)
-	r.RollCall(1)
 }

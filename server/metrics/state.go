@@ -35,7 +35,7 @@ type View struct {
 
 	// The log is shared with other processes: else these are not known.
 	Shared   bool
-	Replicas int  // that serve it, this one included
+	Replicas int  // that were heard of of late, this one included
 	Missing  int  // of those, whom a roll call waits for
 	Away     bool // the log cannot be reached, and this process decides alone or not at all
 

@@ -54,8 +54,19 @@ func (r *Replica) watchRollCall() {
 	since, _, calling := r.engine.RollCall()
 	if r.calling && (!calling || since != r.called) {
 		r.meter().RollCall(r.engine.Now().Sub(r.called))
+		r.restored = r.engine.Now().Add(restoringFor)
 	}
 	r.calling, r.called = calling, since
+}
+
+// restoringFor is how long after a roll call a process may still come that was slow to notice.
+const restoringFor = 5 * time.Second
+
+// Restoring says whether processes may still put back leases that the log does not have. The
+// caller holds the lock.
+func (r *Replica) Restoring() bool {
+	_, _, calling := r.engine.RollCall()
+	return calling || r.engine.Now() < r.restored
 }
 
 // apply applies an entry. own is the batch that it is, if it is one of ours that is seen for
@@ -107,9 +118,6 @@ func (r *Replica) applyAll(e *store.Entry, own *Batch, commands []byte) {
 		r.machine.Apply(&r.applying)
 		if works(cmd) {
 			r.worked = e.Time
-		}
-		if _, ok := cmd.(*limiter.Configure); ok && !r.lost {
-			r.hold = r.engine.Hold()
 		}
 		commands = next
 	}

@@ -26,6 +26,9 @@ const (
 // answered by then, and their entries carry the log's time forward to where it is.
 const quietTime = 500 * time.Millisecond
 
+// quietRead is how often a process reads meanwhile.
+const quietRead = 50 * time.Millisecond
+
 // A Fault is a panic of ours while committing.
 type Fault struct {
 	Cause any
@@ -115,10 +118,38 @@ func (r *Replica) ready(ctx context.Context) error {
 			return err
 		}
 	}
-	if wait := r.quiet - r.clock(); wait > 0 {
-		r.sleep(wait)
+	for wait := r.quiet - r.clock(); wait > 0; wait = r.quiet - r.clock() {
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+			return errQuiet
+		}
+		r.sleep(min(wait, quietRead))
+		if err := r.attend(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// errQuiet says that nothing is decided yet after a join, for longer than the caller waits.
+var errQuiet = fmt.Errorf("join: %w: others have to be heard first", store.ErrUnavailable)
+
+// attend reads, and answers who has joined meanwhile: of two that join and are quiet for the
+// other's sake each would miss the other's join.
+func (r *Replica) attend(ctx context.Context) error {
+	if err := r.append(ctx, &Batch{}); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	answer := r.joined && !r.lost
+	r.joined = false
+	r.mu.Unlock()
+	if !answer || r.broken != whole || !r.hasJoined() {
+		return nil
+	}
+	b := &Batch{}
+	b.Add(&limiter.Tick{})
+	r.seal(b)
+	return r.append(ctx, b)
 }
 
 // joinTries is how often a process joins until that is quick enough for its clock to count.
@@ -178,6 +209,7 @@ func (r *Replica) seal(b *Batch) {
 		b.write(nil)
 		return
 	}
+	r.hold = r.engine.Hold()
 	b.Hold = r.hold
 	b.write(&stand{uint32(r.loaded), r.engine.Entries(), r.engine.Digest()})
 }
@@ -194,6 +226,8 @@ func (r *Replica) append(ctx context.Context, b *Batch) error {
 			r.take(entries, b)
 			if b.Number != 0 {
 				r.meter().Committed(b.commands, start, appended)
+			} else {
+				r.meter().Read(start, appended)
 			}
 			clear(entries)
 			r.entries = entries[:0]
@@ -221,7 +255,6 @@ func (r *Replica) append(ctx context.Context, b *Batch) error {
 // broke notes that the log has to be loaded.
 func (r *Replica) broke(why Cause) {
 	r.broken, r.rejoin = why, nil
-	r.meter().Broke(string(why))
 	if d := r.doubt; d != nil {
 		if r.doubt = d.withoutAcquires(); r.doubt.Len() == 0 {
 			r.doubt = nil
@@ -279,8 +312,8 @@ func (r *Replica) follow(b *Batch) {
 	if next := r.upgrade(); next != 0 {
 		b.Add(&limiter.Upgrade{Behaviour: next})
 	}
-	if r.joined {
-		r.joined = false
+	if r.joined || r.nudger != nil && r.engine.Hold() > r.hold+beatEvery && r.number > 0 {
+		r.joined = false // or another's lease needs the log for longer than was said
 		if b.Len() == 0 {
 			b.Add(&limiter.Tick{})
 		}

@@ -23,9 +23,11 @@ func (r *Replica) load(ctx context.Context) error {
 	if former != nil && (len(r.known) == 0 || r.known[len(r.known)-1] != former) {
 		r.known = append(r.known, former)
 	}
+	began := false
 	for try := 1; ; try++ {
 		s, entries, err := r.log.Load(ctx, r.name)
 		if errors.Is(err, store.ErrNotFound) && try < loads {
+			began = true
 			if err = r.create(ctx, former); err == nil || errors.Is(err, store.ErrExists) {
 				continue
 			}
@@ -44,8 +46,55 @@ func (r *Replica) load(ctx context.Context) error {
 		break
 	}
 	r.rejoin = r.saying(former != nil)
+	r.tell(began, former)
 	r.broken, r.orphans = whole, true
 	return nil
+}
+
+// tell measures why the log was loaded, and what others may have granted without knowing of
+// what is put back: they did, if the log has more of them than the engine from before, and
+// nobody is waited for.
+func (r *Replica) tell(began bool, former *limiter.Engine) {
+	cause := r.broken
+	if cause == gap {
+		switch {
+		case began:
+			cause = gone
+		case r.loaded != r.history:
+			cause = another
+		default:
+			cause = trimmed
+		}
+	}
+	if cause != unloaded {
+		r.meter().Broke(string(cause))
+	}
+	if r.restore == 0 || former == nil {
+		return
+	}
+	r.mu.Lock()
+	_, _, calling := r.engine.RollCall()
+	more := !calling && r.wentOn(former)
+	r.mu.Unlock()
+	if more {
+		r.meter().Uncounted(r.restore)
+	}
+}
+
+// wentOn says whether another process appended what an engine has not applied. The caller
+// holds the lock.
+func (r *Replica) wentOn(without *limiter.Engine) bool {
+	numbers := map[uint64]uint64{}
+	for _, p := range without.Peers(nil) {
+		numbers[p.Incarnation] = p.Number
+	}
+	r.peers = r.engine.Peers(r.peers[:0])
+	for i := range r.peers {
+		if p := &r.peers[i]; p.Incarnation != r.incarnation && p.Number > numbers[p.Incarnation] {
+			return true
+		}
+	}
+	return false
 }
 
 // present gives the engine, if it is of any use: nil where it is lost, or where nothing that it
@@ -53,7 +102,7 @@ func (r *Replica) load(ctx context.Context) error {
 func (r *Replica) present() *limiter.Engine {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.engine == nil || r.lost || r.nudger != nil && r.Now() > r.engine.Now().Add(r.hold) {
+	if r.engine == nil || r.lost || r.nudger != nil && r.Now() > r.engine.Now().Add(r.engine.Hold()) {
 		return nil
 	}
 	return r.engine
@@ -81,6 +130,11 @@ func (r *Replica) saying(again bool) *Batch {
 		first = append(first, &limiter.Loss{History: r.loaded, Restores: len(lost) > 0})
 		r.logger.Warn("the organization's log is not what it was: what was known here is put back",
 			"leases", len(lost), "another history", r.loaded != r.history)
+	}
+	if r.beside != nil {
+		r.mu.Lock()
+		lost = unique(r.beside(r.engine, lost))
+		r.mu.Unlock()
 	}
 	for rest := lost; len(rest) > 0; {
 		n := min(len(rest), restoreAtOnce)
@@ -133,7 +187,6 @@ func (r *Replica) replay(s store.Snapshot, entries []store.Entry) error {
 	r.setLost(false)
 	r.position, r.applied, r.worked = s.Position, s.Time, s.Time
 	r.tail, r.size = 0, len(s.State)
-	r.hold = e.Hold()
 	r.stands = [stands]stand{}
 	r.note(uint32(s.History))
 	r.joined, r.calling = false, false

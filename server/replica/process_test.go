@@ -24,6 +24,7 @@ type process struct {
 	log     store.Log
 	replica *Replica
 	leases  uint64
+	turn    sync.Mutex // whose turn it is to commit or to read
 
 	// Held by the replica's lock.
 	events  []limiter.Event // of all commands
@@ -31,10 +32,11 @@ type process struct {
 	faults  int
 	waiting map[limiter.Key]*limiter.Acquire // proposed by this process
 
-	mu       sync.Mutex
-	broke    []string
-	restored int
-	calls    []time.Duration // roll calls
+	mu        sync.Mutex
+	broke     []string
+	restored  int
+	uncounted int
+	calls     []time.Duration // roll calls
 }
 
 func (p *process) Loaded() { p.loaded++ }
@@ -60,7 +62,9 @@ func (p *process) Orphans(propose func(limiter.Command)) {
 }
 
 func (p *process) Committed(int, metrics.Time, metrics.Time) {}
+func (p *process) Read(metrics.Time, metrics.Time)           {}
 func (p *process) Failed()                                   {}
+func (p *process) Uncounted(n int)                           { p.uncounted += n }
 func (p *process) Broke(cause string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,6 +81,15 @@ func join(t *testing.T, log store.Log, change func(*Options)) *process {
 	p := start(t, log, change)
 	if err := p.replica.Open(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if n, ok := log.(store.Nudger); ok {
+		go func() { // ends with the log
+			for range n.Nudged() {
+				p.turn.Lock()
+				_ = p.replica.Read(context.Background())
+				p.turn.Unlock()
+			}
+		}()
 	}
 	return p
 }
@@ -148,6 +161,8 @@ func (p *process) commit(cmds ...limiter.Command) error {
 	for _, c := range cmds {
 		b.Add(c)
 	}
+	p.turn.Lock()
+	defer p.turn.Unlock()
 	return p.replica.Commit(context.Background(), b)
 }
 
@@ -160,8 +175,20 @@ func (p *process) must(cmds ...limiter.Command) {
 
 func (p *process) read() {
 	p.t.Helper()
+	p.turn.Lock()
+	defer p.turn.Unlock()
 	if err := p.replica.Read(context.Background()); err != nil {
 		p.t.Fatal(err)
+	}
+}
+
+// await waits until a request has a grant, which others bring about.
+func (p *process) await(name string) {
+	p.t.Helper()
+	for end := time.Now().Add(10 * time.Second); p.granted(name) == (limiter.LeaseID{}); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatalf("%s has no grant after 10 s", name)
+		}
 	}
 }
 

@@ -43,9 +43,11 @@ type Applying struct {
 // Meter takes what is to be measured. Its methods are called by whoever commits.
 type Meter interface {
 	Committed(commands int, start, appended metrics.Time)
+	Read(start, read metrics.Time)
 	Failed()
-	Broke(cause string)
+	Broke(cause string) // of Cause; the log has been loaded
 	Restored(leases int)
+	Uncounted(grants int) // of those that were restored: others may have granted on top of them
 	RollCall(length time.Duration)
 }
 
@@ -57,6 +59,10 @@ type Options struct {
 	Machine      Machine
 	Meter        func() Meter
 	Logger       *slog.Logger // nil: nobody
+	// Beside appends leases that were granted without the log and that it does not know, to be
+	// put back with what else it has lost. They ask for no roll call: none was granted of what
+	// the log divides. It is called with the lock held. Nil: there are none.
+	Beside func(log *limiter.Engine, to []limiter.LeaseState) []limiter.LeaseState
 	// Knows is the latest behaviour of the engine that is known here; 0: limiter.Behaviour.
 	Knows uint32
 	// From is what the log begins with, if there is none and nothing is known here of a former
@@ -86,6 +92,7 @@ type Replica struct {
 	meter       func() Meter
 	logger      *slog.Logger
 	knows       uint32
+	beside      func(*limiter.Engine, []limiter.LeaseState) []limiter.LeaseState
 	tries       int
 	sleep       func(time.Duration)
 	clock       func() time.Duration
@@ -125,10 +132,11 @@ type Replica struct {
 	applied  store.Time     // its time
 	worked   store.Time     // of the last that did more than to join or to configure
 	kept     time.Duration  // see store.Snapshot.Kept; < 0: the log began with a state
-	hold     time.Duration  // of the engine
+	hold     time.Duration  // that the last batch of this process asked for
 	joined   bool           // by another process, and not yet answered
 	calling  bool           // a roll call is under way
 	called   limiter.Time   // since
+	restored limiter.Time   // from then on nobody is expected to put anything back
 	beat     limiter.Time   // when the last batch of this process was closed
 	tail     int            // bytes in the log behind the latest snapshot
 	size     int            // of that
@@ -151,7 +159,10 @@ type Cause string
 const (
 	whole    Cause = ""
 	unloaded Cause = "start"
-	gap      Cause = "broken"  // it does not go on from where it was read
+	gap      Cause = "broken"  // it does not go on from where it was read; what that was is known when it is loaded:
+	gone     Cause = "gone"    // it was not there, and was begun anew
+	another  Cause = "history" // it was begun by somebody else, or another server answers
+	trimmed  Cause = "trimmed" // what had not been read was trimmed
 	digest   Cause = "digest"  // another engine stands otherwise
 	told     Cause = "command" // by Break
 )
@@ -166,6 +177,7 @@ func New(o Options) *Replica {
 		meter:         o.Meter,
 		logger:        o.Logger,
 		knows:         o.Knows,
+		beside:        o.Beside,
 		tries:         o.Tries,
 		sleep:         o.Sleep,
 		clock:         o.Clock,
@@ -248,18 +260,25 @@ func (r *Replica) Tail() (behind, snapshot int) { return r.tail, r.size }
 func (r *Replica) Wait() { r.background.Wait() }
 
 // NextAt says when a Tick should be committed, if nothing is before: when the engine has
-// something to do, or the others should hear that callers wait here. A process whose callers
+// something to do, or the others should hear that callers wait here; or once when all calls
+// have ended, so that the log does not stay for them. A process whose callers
 // do not wait leaves that to those whose do. The caller holds the lock.
 func (r *Replica) NextAt() limiter.Time {
 	if r.nudger == nil {
 		return r.engine.NextAt()
 	}
-	waiting := r.waiting()
-	if waiting == 0 {
-		return limiter.Never
+	if r.waiting() > 0 {
+		return min(r.engine.NextAt(), r.beat.Add(beatEvery))
 	}
-	return min(r.engine.NextAt(), r.beat.Add(beatEvery))
+	if r.engine.Hold()+beatEvery < r.hold { // the log need not stay as long as was said last
+		return r.beat.Add(shortenAfter)
+	}
+	return limiter.Never
 }
+
+// shortenAfter is how long after the last batch of this process it is said that the log need
+// not stay as long any more: later than the log's keys are looked after anyway.
+const shortenAfter = 2 * time.Second
 
 // beatEvery is how often a process with waiters is heard at least: three times before its
 // waiters are passed over.

@@ -53,6 +53,16 @@ func (s *Server) config(w http.ResponseWriter, _ *http.Request) {
 	s.write(w, "text/yaml; charset=utf-8", b)
 }
 
+func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
+	b, err := s.options.Logs(r.Context())
+	if err != nil {
+		s.logger.Error("the logs cannot be shown", "error", err)
+		s.fail(w, status.Error(codes.Internal, "the logs cannot be shown: the log says why"))
+		return
+	}
+	s.write(w, "application/json", append(b, '\n'))
+}
+
 // guarded serves what only some may see.
 func (s *Server) guarded(what string, serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -45,6 +45,11 @@ func (s *Server) addRoutes() {
 			http.MethodGet, "/debug/config", "the configuration in force, without secrets", s.guarded("debug", s.config), true,
 		})
 	}
+	if s.options.Logs != nil {
+		s.routes = append(s.routes, route{
+			http.MethodGet, "/debug/replicas", "the logs that replicas share, and who they are", s.guarded("debug", s.logs), true,
+		})
+	}
 	s.byPath = map[string][]*route{}
 	for i := range s.routes {
 		r := &s.routes[i]

@@ -45,6 +45,8 @@ type Options struct {
 	// Config gives the configuration in force, as YAML and without secrets, for
 	// /debug/config; nil: there is none.
 	Config func() ([]byte, error)
+	// Logs gives the logs that replicas share, as JSON, for /debug/replicas; nil: there is none.
+	Logs func(context.Context) ([]byte, error)
 	// Authorize says whether a request may see what: "metrics" or "debug". The error is
 	// answered, as PERMISSION_DENIED without its text if it is no status. nil: whoever
 	// reaches the port may.

@@ -110,10 +110,10 @@ func withPort(host, port string) (string, error) {
 	return net.JoinHostPort(h, p), nil
 }
 
-// connect makes a client for an address. Nothing is ever repeated by it but what a cluster's
+// options are those of all clients. Nothing is ever repeated by them but what a cluster's
 // node did not do, because it is another's: a repeated batch could be in the log twice, and
 // it is for the caller to know.
-func (a address) connect(o *Options) (*client, error) {
+func (a address) options(o *Options) (*goredis.UniversalOptions, error) {
 	u := &goredis.UniversalOptions{
 		Addrs:      a.hosts,
 		DB:         a.database,
@@ -144,6 +144,15 @@ func (a address) connect(o *Options) (*client, error) {
 		u.TLSConfig = c
 	} else if o.TLS != (TLS{}) {
 		return nil, errors.New("redis: there are files for TLS, and the URL does not begin with rediss")
+	}
+	return u, nil
+}
+
+// connect makes the client of a log.
+func (a address) connect(o *Options) (*client, error) {
+	u, err := a.options(o)
+	if err != nil {
+		return nil, err
 	}
 	c := &client{timeout: o.Timeout}
 	dial := goredis.NewDialer(&goredis.Options{DialTimeout: u.DialTimeout, TLSConfig: u.TLSConfig})

@@ -40,7 +40,8 @@ func (l *Log) Append(ctx context.Context, organization string, after store.Posit
 	s.mu.Unlock()
 
 	replies, server, err := l.transport.Do(ctx, l.timeout, known, commands)
-	if errors.Is(err, ErrOtherServer) {
+	met := err != nil && l.transport.Known() != known && ended(ctx) == nil // and so connections were ended
+	if errors.Is(err, ErrOtherServer) || met && l.closing.Err() == nil {
 		l.broke(s, true)
 		return entries, store.ErrBroken
 	}

@@ -51,7 +51,7 @@ func TestNothingPilesUp(t *testing.T) {
 		"killed":  {(*redistest.Server).Kill, (*redistest.Server).Restart},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := redistest.Start(t)
+			s := redistest.Start(t, "--appendfsync", "always")
 			clock := newClock()
 			o := options(t, clock)
 			o.Logger = nil

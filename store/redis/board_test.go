@@ -70,7 +70,7 @@ func TestSize(t *testing.T) {
 
 // Nothing misses its place, and yet another server may lack something: History says so.
 func TestHistoryOfTwoServers(t *testing.T) {
-	s := redistest.Start(t)
+	s := redistest.Start(t, "--appendfsync", "always")
 	w := newWriter(t, open(t, s.URL(), options(t, newClock())), 1)
 	seen := map[uint64]string{}
 	for i := range 3 {

@@ -59,6 +59,7 @@ func (c *client) Do(ctx context.Context, timeout time.Duration, known uint64, co
 		}
 	}
 	if _, err := pipe.Exec(limited); err != nil && !errors.Is(err, goredis.Nil) {
+		c.moved(ctx, err)
 		for _, cmd := range cmds { // the first that says why, not that all were aborted
 			if e := cmd.Err(); e != nil && !errors.Is(e, goredis.Nil) && !goredis.IsExecAbortError(e) {
 				return nil, "", e
@@ -72,6 +73,15 @@ func (c *client) Do(ctx context.Context, timeout time.Duration, known uint64, co
 	}
 	server, err := identityOf(replies[len(commands)])
 	return replies[:len(commands)], server, err
+}
+
+// moved looks who has the slots of a cluster where a node could not be reached: another may
+// have taken over, and nobody would say so. It does not wait.
+func (c *client) moved(ctx context.Context, err error) {
+	var said goredis.Error
+	if cluster, ok := c.redis.(*goredis.ClusterClient); ok && !errors.As(err, &said) {
+		cluster.ReloadState(ctx)
+	}
 }
 
 // A fence is the last word of a transaction. It is written when there is a connection, and

@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,55 @@ func TestCluster(t *testing.T) {
 		Lose: func(t *testing.T, _ store.Log, _ string) { flush(t) },
 		Pass: clock.pass,
 	})
+}
+
+// A master dies and its replica takes over: nothing lands there before a load, what was
+// replicated is there, and organizations of the other masters lose nothing.
+func TestClusterFailover(t *testing.T) {
+	all := redistest.StartCluster(t, 3)
+	l := open(t, clusterURL(all), options(t, newClock()))
+	w := newWriter(t, l, 1)
+	of := func(organization string) int { // its master
+		for i, s := range all {
+			if admin(t, s.Address()).Exists(t.Context(), "wm:{"+organization+"}:log").Val() == 1 {
+				return i
+			}
+		}
+		t.Fatalf("%s is nowhere", organization)
+		return 0
+	}
+	other := ""
+	for i := 0; other == "" || of(other) == of(acme); i++ {
+		other = fmt.Sprint("other-", i)
+		must(t, l.Create(t.Context(), other, store.Snapshot{}))
+	}
+	apart, _, err := l.Load(t.Context(), other)
+	must(t, err)
+	master := of(acme)
+	replica := redistest.StartClusterReplica(t, all, master)
+	w.append("x")
+	must(t, admin(t, all[master].Address()).Do(t.Context(), "wait", 1, 5000).Err())
+	former, at := w.load().History, w.at
+	all[master].Kill()
+	killed := time.Now()
+	batch := w.batch("y")
+	untilBroken(t, "Append at the new master", func() error { return w.try(batch) })
+	t.Logf("the new master answered after %v", time.Since(killed))
+	c := admin(t, replica.Address())
+	last := c.XRevRangeN(t.Context(), "wm:{acme}:log", "+", "-", 1).Val()
+	if want := fmt.Sprintf("%d-%d", at.Major, at.Minor); len(last) != 1 || last[0].ID != want {
+		t.Errorf("the new master's log ends at %v before anybody has loaded it, want %s", last, want)
+	}
+	if w.load().History == former {
+		t.Error("the new master's log has the History of the old")
+	}
+	w.append("goes on")
+	if _, err = l.Append(t.Context(), other, apart.Position, store.Batch{}, nil); err != nil {
+		wants(t, "Append elsewhere", err, store.ErrBroken)
+	}
+	if got, _, err := l.Load(t.Context(), other); err != nil || got.History != apart.History {
+		t.Errorf("got History %x, %v at a master that lives; want %x as before", got.History, err, apart.History)
+	}
 }
 
 // All keys of an organization, the marker included, are in one slot, and nudges reach

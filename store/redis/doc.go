@@ -44,4 +44,7 @@
 //
 // Kept is for how long the beginner of a log has seen the marker unchanged, on one server;
 // 0 if it knows that the log has not expired. So maxmemory-policy has to be noeviction.
+//
+// Examine looks whether a server is as it should be, and says what to change; MinimalACL is
+// what its user has to be allowed.
 package redis

@@ -53,7 +53,7 @@ func advice(err error) string {
 	case goredis.IsAuthError(err):
 		return "check user and password"
 	case goredis.IsPermissionError(err):
-		return "the user may not do this: it needs +@read +@write +@scripting +@transaction +@pubsub +info +client, ~wm:* and &wm:*"
+		return "the user may not do this: ACL SETUSER NAME " + MinimalACL
 	case goredis.IsOOMError(err):
 		return "the server's memory is full: raise maxmemory; maxmemory-policy has to be noeviction"
 	case goredis.IsNoReplicasError(err):
@@ -61,7 +61,7 @@ func advice(err error) string {
 	case goredis.IsMaxClientsError(err):
 		return "the server has too many connections (maxclients)"
 	case goredis.HasErrorPrefix(err, "MISCONF"):
-		return "the server cannot write its data to the disk, and takes no writes"
+		return "the server cannot write its data to the disk, and takes no writes: make room there, and see its log"
 	}
 	return ""
 }

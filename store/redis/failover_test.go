@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,10 @@ func TestSentinel(t *testing.T) {
 	}
 	wants(t, "Append at the new master", err, store.ErrBroken)
 	t.Logf("the new master answered after %v", time.Since(killed))
+	last := admin(t, second.Address()).XRevRangeN(t.Context(), "wm:{acme}:log", "+", "-", 1).Val()
+	if want := fmt.Sprintf("%d-%d", at.Major, at.Minor); len(last) != 1 || last[0].ID != want {
+		t.Errorf("the new master's log ends at %v before anybody has loaded it, want %s", last, want)
+	}
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); { // it may have been met by another connection
 		if _, _, err = w.log.Load(t.Context(), acme); !errors.Is(err, store.ErrUnavailable) {
 			break

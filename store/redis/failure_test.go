@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -55,9 +56,10 @@ func TestLostReplies(t *testing.T) {
 	}
 }
 
-// What was acknowledged outlives kill -9 of the server.
+// What was acknowledged outlives kill -9 of the server. (With appendfsync everysec it need
+// not where the disk is slow: while it syncs, writing may be put off by up to 2 s.)
 func TestServerKilled(t *testing.T) {
-	s := redistest.Start(t)
+	s := redistest.Start(t, "--appendfsync", "always")
 	l := open(t, s.URL(), options(t, newClock()))
 	w := newWriter(t, l, 1)
 	for round := range 5 {
@@ -200,6 +202,81 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A server that reads its data is unavailable, and says so; then everything is there.
+func TestServerLoading(t *testing.T) {
+	s := redistest.Start(t)
+	c := admin(t, s.Address())
+	w := newWriter(t, open(t, s.URL(), options(t, newClock())), 1)
+	for range 200 {
+		w.append("x")
+	}
+	had := w.had
+	must(t, c.Eval(t.Context(), "for i = 1, 1500 do redis.call('SET', 'x' .. i, string.rep(i, 2000)) end return 1", nil).Err())
+	must(t, c.BgRewriteAOF(t.Context()).Err())
+	for end := time.Now().Add(10 * time.Second); strings.Contains(c.Info(t.Context(), "persistence").Val(), "in_progress:1") && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	s.Kill()
+	s.Launch("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024") // µs a key
+	b, loading := w.batch("y"), 0
+	untilBroken(t, "Append", func() error { return w.try(b) })
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		_, _, err := w.log.Load(t.Context(), acme)
+		if err == nil {
+			break
+		}
+		wants(t, "Load", err, store.ErrUnavailable)
+		if strings.Contains(err.Error(), "still reading its data") {
+			loading++
+		}
+	}
+	if loading == 0 {
+		t.Error("it was never told that the server reads its data")
+	}
+	w.load()
+	for i, e := range had {
+		if w.had[i].Position != e.Position || w.had[i].Time != e.Time {
+			t.Fatalf("entry %d is %v, and was %v", i, w.had[i].Position, e.Position)
+		}
+	}
+	w.send(b)
+}
+
+// A server that cannot write to its disk takes no writes: that is unavailable, and breaks
+// nothing.
+func TestServerCannotSave(t *testing.T) {
+	s := redistest.Start(t, "--appendonly", "no", "--save", "3600 1", "--enable-protected-configs", "yes")
+	c := admin(t, s.Address())
+	w := newWriter(t, open(t, s.URL(), options(t, newClock())), 1)
+	save := func(status string) {
+		t.Helper()
+		must(t, c.BgSave(t.Context()).Err())
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			info := c.Info(t.Context(), "persistence").Val()
+			if strings.Contains(info, "rdb_bgsave_in_progress:0") && strings.Contains(info, "rdb_last_bgsave_status:"+status) {
+				return
+			}
+		}
+		t.Fatalf("saving is not %s", status)
+	}
+	must(t, c.Save(t.Context()).Err())
+	gone := t.TempDir()
+	must(t, c.ConfigSet(t.Context(), "dir", gone).Err())
+	must(t, os.RemoveAll(gone))
+	save("err")
+	b := w.batch("x")
+	err := w.try(b)
+	wants(t, "Append", err, store.ErrUnavailable)
+	if err == nil || !strings.Contains(err.Error(), "cannot write its data to the disk") {
+		t.Errorf("got %v, want it to say why", err)
+	}
+	w.read() // it can still be read
+	has(t, examine(t, s.URL(), options(t, newClock())), redis.Warn, "persistence", "the last snapshot to the disk failed", "BGSAVE")
+	must(t, c.ConfigSet(t.Context(), "dir", s.Dir).Err())
+	save("ok")
+	w.send(b)
 }
 
 // Keys that somebody else uses are not taken for a server that is away.

@@ -17,8 +17,10 @@ import (
 // may be away.
 func untilBroken(t testing.TB, what string, try func() error) {
 	t.Helper()
+	var last error
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
 		err := try()
+		last = err
 		if errors.Is(err, store.ErrBroken) {
 			return
 		}
@@ -26,14 +28,14 @@ func untilBroken(t testing.TB, what string, try func() error) {
 			t.Fatalf("%s: got %v of another server, want ErrBroken before anything lands", what, err)
 		}
 	}
-	t.Fatalf("%s: another server does not answer", what)
+	t.Fatalf("%s: another server does not answer: %v", what, last)
 }
 
 // After kill -9 and a restart nothing lands from any process, for any organization, before
 // that process has loaded it.
 func TestNothingLandsBeforeLoad(t *testing.T) {
 	const processes, organizations = 3, 8
-	s := redistest.Start(t)
+	s := redistest.Start(t, "--appendfsync", "always")
 	c := admin(t, s.Address())
 	length := func(organization string) int64 { return c.XLen(t.Context(), "wm:{"+organization+"}:log").Val() }
 	type member struct {
@@ -108,7 +110,7 @@ func TestNothingLandsBeforeLoad(t *testing.T) {
 
 // A batch whose answer was lost with the server is not sent to the next one before a load.
 func TestResendIsFenced(t *testing.T) {
-	s := redistest.Start(t)
+	s := redistest.Start(t, "--appendfsync", "always")
 	c := admin(t, s.Address())
 	w := newWriter(t, open(t, s.URL(), options(t, newClock())), 1)
 	w.append("x")

@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"syscall"
@@ -47,8 +49,12 @@ func (c *client) node(name string, dial func(ctx context.Context, network, addre
 // after some errors the client would try again once a second only.
 func (n *node) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	inner, err := n.dial(ctx, network, address)
-	if err != nil {
-		return unreachable{err}, nil
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return unreachable{fmt.Errorf("%w", err)}, nil // the client takes one layer off
+	}
+	if err != nil { // what is wrong with TLS is told as it was: the client knows it only here
+		return nil, err
 	}
 	c := &connection{Conn: inner, node: n}
 	n.mu.Lock()

@@ -1,6 +1,11 @@
 package redis_test
 
 import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,5 +147,76 @@ func TestFurthestCreates(t *testing.T) {
 	}
 	if got, _, err := fresh.Load(t.Context(), acme); err != nil || string(got.State) != "ahead" {
 		t.Errorf("got %q, %v", got.State, err)
+	}
+}
+
+// Many processes find a log gone while the server has much to do: one begins it, the one
+// that had come furthest, whoever noticed first.
+func TestFurthestCreatesUnderLoad(t *testing.T) {
+	const processes, rounds = 12, 3
+	s := redistest.Start(t)
+	c := admin(t, s.Address())
+	o := options(t, newClock())
+	o.Yield = 900 * time.Millisecond // a third of it is for those with a state to hear of each other
+	o.Logger = nil
+	var logs []*redis.Log
+	for range processes {
+		logs = append(logs, open(t, s.URL(), o))
+	}
+	stop := make(chan struct{})
+	var load sync.WaitGroup
+	for range 2 {
+		load.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = c.Eval(t.Context(), "for i = 1, 5000 do redis.call('SET', 'x', i) end", nil).Err() // some ms
+				}
+			}
+		})
+	}
+	defer load.Wait()
+	defer close(stop)
+	for round := range rounds {
+		first := newWriter(t, logs[0], uint64(100+round))
+		for _, l := range logs[1:] { // all listen
+			_, _, err := l.Load(t.Context(), acme)
+			must(t, err)
+		}
+		must(t, c.Del(t.Context(), "wm:{acme}:log", "wm:{acme}:snap").Err())
+		furthest := rand.IntN(processes)
+		late := lateness()
+		var all sync.WaitGroup
+		var created atomic.Int32
+		for i, l := range logs {
+			from := store.Snapshot{Position: first.at, State: fmt.Append(nil, i)}
+			switch {
+			case i == furthest:
+				from.Position.Major++
+			case i%4 == 3: // knows nothing
+				from = store.Snapshot{}
+			}
+			all.Go(func() {
+				time.Sleep(time.Duration(rand.IntN(50)) * time.Millisecond) // they notice one after the other
+				switch err := l.Create(t.Context(), acme, from); {
+				case err == nil:
+					created.Add(1)
+				case !errors.Is(err, store.ErrExists):
+					t.Errorf("Create: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if slack := late(); slack > o.Yield/10 {
+			t.Logf("this machine was late by %v: that says nothing", slack)
+			continue
+		}
+		got, _, err := logs[0].Load(t.Context(), acme)
+		must(t, err)
+		if string(got.State) != fmt.Sprint(furthest) || created.Load() != 1 {
+			t.Errorf("round %d: %d have begun it, with the state of process %s; want that of %d", round, created.Load(), got.State, furthest)
+		}
 	}
 }

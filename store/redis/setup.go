@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -20,13 +21,12 @@ var ErrSetup = errors.New("it stays so until somebody changes it")
 // asked over TLS.
 func diagnose(err error, secure bool) error {
 	var record tls.RecordHeaderError
-	var doubt *tls.CertificateVerificationError
 	switch {
 	case goredis.IsAuthError(err), goredis.IsPermissionError(err): // it says what to do
 		return fmt.Errorf("%w (%w)", err, ErrSetup)
 	case errors.As(err, &record):
 		return setup("the server does not speak TLS on this port: write redis for rediss, or give its tls-port", err)
-	case errors.As(err, &doubt):
+	case distrusts(err):
 		return setup("the server's certificate is not one that is trusted: give the authority that signed it, and the name that it is for", err)
 	case secure && (strings.Contains(err.Error(), "remote error: tls:") || errors.Is(err, syscall.ECONNRESET)):
 		return fmt.Errorf("%w (the server refuses this side of TLS: does it ask for a certificate?)", err)
@@ -40,6 +40,15 @@ func diagnose(err error, secure bool) error {
 		return fmt.Errorf("%w (does the server want TLS on this port? then write rediss)", err)
 	}
 	return err
+}
+
+// distrusts says whether the server's certificate is what is wrong.
+func distrusts(err error) bool {
+	var doubt *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &doubt) || errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid)
 }
 
 func setup(advice string, err error) error { return fmt.Errorf("%s: %w (%w)", advice, err, ErrSetup) }

@@ -111,7 +111,10 @@ func (s *stream) hold(d time.Duration, now int64) {
 	if s.endless || d > time.Duration(forever-now) {
 		s.kept = forever
 	} else {
-		s.kept = max(s.kept, now+int64(d))
+		s.kept = now + int64(d)
+		if d+grace+refreshEvery < s.ttl { // its sender may have set less than we did
+			s.ttl = 0
+		}
 	}
 }
 
@@ -137,13 +140,10 @@ func (s *stream) expiry(hold time.Duration, now int64) (commands [][]any, done f
 		all = all[:2]
 	}
 	for _, key := range all {
-		switch {
-		case ttl == forever:
+		if ttl == forever {
 			commands = append(commands, []any{"persist", key})
-		case s.endless:
+		} else {
 			commands = append(commands, []any{"pexpire", key, ttl.Milliseconds()})
-		default: // another's batch may have said more
-			commands = append(commands, []any{"pexpire", key, ttl.Milliseconds(), "gt"})
 		}
 	}
 	return commands, func() { s.refreshed, s.ttl = now, ttl }

@@ -98,7 +98,9 @@ type GetHeadroomRequest struct {
 	// A pool of the account, or of any account if that is empty. Empty: all pools.
 	Pool string `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
 	// Empty: all projects, at most the 100 of the largest utilization.
-	Project       string `protobuf:"bytes,4,opt,name=project,proto3" json:"project,omitempty"`
+	Project string `protobuf:"bytes,4,opt,name=project,proto3" json:"project,omitempty"`
+	// Tell of the log that replicas share, too.
+	Log           bool `protobuf:"varint,5,opt,name=log,proto3" json:"log,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,6 +163,13 @@ func (x *GetHeadroomRequest) GetProject() string {
 	return ""
 }
 
+func (x *GetHeadroomRequest) GetLog() bool {
+	if x != nil {
+		return x.Log
+	}
+	return false
+}
+
 // GetHeadroomResponse answers GetHeadroom.
 type GetHeadroomResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -219,7 +228,9 @@ type WatchHeadroomRequest struct {
 	// As in GetHeadroomRequest.
 	Project string `protobuf:"bytes,4,opt,name=project,proto3" json:"project,omitempty"`
 	// The least time between two messages. Unset: 1 s. 100 ms to 1 h.
-	Interval      *durationpb.Duration `protobuf:"bytes,5,opt,name=interval,proto3,oneof" json:"interval,omitempty"`
+	Interval *durationpb.Duration `protobuf:"bytes,5,opt,name=interval,proto3,oneof" json:"interval,omitempty"`
+	// As in GetHeadroomRequest.
+	Log           bool `protobuf:"varint,6,opt,name=log,proto3" json:"log,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -289,6 +300,13 @@ func (x *WatchHeadroomRequest) GetInterval() *durationpb.Duration {
 	return nil
 }
 
+func (x *WatchHeadroomRequest) GetLog() bool {
+	if x != nil {
+		return x.Log
+	}
+	return false
+}
+
 // WatchHeadroomResponse is one message of the stream.
 type WatchHeadroomResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -346,7 +364,10 @@ type Headroom struct {
 	ConfigRevision int64 `protobuf:"varint,3,opt,name=config_revision,json=configRevision,proto3" json:"config_revision,omitempty"`
 	// The limits that were selected: the organization's, then pools', then projects', each
 	// by name.
-	Limits        []*LimitHeadroom `protobuf:"bytes,4,rep,name=limits,proto3" json:"limits,omitempty"`
+	Limits []*LimitHeadroom `protobuf:"bytes,4,rep,name=limits,proto3" json:"limits,omitempty"`
+	// The log that replicas share. Absent: it was not asked for, or one process alone serves
+	// the organization.
+	Log           *SharedLog `protobuf:"bytes,5,opt,name=log,proto3" json:"log,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -409,6 +430,280 @@ func (x *Headroom) GetLimits() []*LimitHeadroom {
 	return nil
 }
 
+func (x *Headroom) GetLog() *SharedLog {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
+// SharedLog is the log by which any number of replicas decide as one, as the replica that
+// answers has it.
+type SharedLog struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those that were heard of in the last ten minutes, the latest first. A replica is heard
+	// of when a call changes something there; one without callers is silent.
+	Replicas []*Replica `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// The last entry that was applied here, as Redis writes it (MILLISECONDS-SEQUENCE).
+	Position string `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	// The last entry that there is. Empty: the store did not say.
+	End string `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	// How long ago what others have appended was read here. ≥ 0.
+	Age *durationpb.Duration `protobuf:"bytes,4,opt,name=age,proto3" json:"age,omitempty"`
+	// Entries that the store keeps, and how many bytes they take. ≥ 0; 0: it did not say.
+	Entries int64 `protobuf:"varint,5,opt,name=entries,proto3" json:"entries,omitempty"`
+	// As above.
+	LogBytes int64 `protobuf:"varint,6,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
+	// Bytes of the state that stands for all that was before. ≥ 0.
+	SnapshotBytes int64 `protobuf:"varint,7,opt,name=snapshot_bytes,json=snapshotBytes,proto3" json:"snapshot_bytes,omitempty"`
+	// The version of the rules by which all decide.
+	Behaviour uint32 `protobuf:"varint,8,opt,name=behaviour,proto3" json:"behaviour,omitempty"`
+	// What was lost is being put back, and nothing is granted meanwhile. Absent: nothing was.
+	RollCall *RollCall `protobuf:"bytes,9,opt,name=roll_call,json=rollCall,proto3" json:"roll_call,omitempty"`
+	// For how long the store could not be reached: what is asked here is decided alone, as the
+	// configuration's when_away says, and all else is as it was then. Absent: it is reached.
+	Away          *durationpb.Duration `protobuf:"bytes,10,opt,name=away,proto3" json:"away,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedLog) Reset() {
+	*x = SharedLog{}
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedLog) ProtoMessage() {}
+
+func (x *SharedLog) ProtoReflect() protoreflect.Message {
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedLog.ProtoReflect.Descriptor instead.
+func (*SharedLog) Descriptor() ([]byte, []int) {
+	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SharedLog) GetReplicas() []*Replica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *SharedLog) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *SharedLog) GetEnd() string {
+	if x != nil {
+		return x.End
+	}
+	return ""
+}
+
+func (x *SharedLog) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
+	}
+	return nil
+}
+
+func (x *SharedLog) GetEntries() int64 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+func (x *SharedLog) GetLogBytes() int64 {
+	if x != nil {
+		return x.LogBytes
+	}
+	return 0
+}
+
+func (x *SharedLog) GetSnapshotBytes() int64 {
+	if x != nil {
+		return x.SnapshotBytes
+	}
+	return 0
+}
+
+func (x *SharedLog) GetBehaviour() uint32 {
+	if x != nil {
+		return x.Behaviour
+	}
+	return 0
+}
+
+func (x *SharedLog) GetRollCall() *RollCall {
+	if x != nil {
+		return x.RollCall
+	}
+	return nil
+}
+
+func (x *SharedLog) GetAway() *durationpb.Duration {
+	if x != nil {
+		return x.Away
+	}
+	return nil
+}
+
+// Replica is one process that serves an organization.
+type Replica struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name in the log, new at each start: 16 hexadecimal digits.
+	Incarnation string `protobuf:"bytes,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// It is the one that answers.
+	Self bool `protobuf:"varint,2,opt,name=self,proto3" json:"self,omitempty"`
+	// How long ago it was heard of. ≥ 0.
+	Heard *durationpb.Duration `protobuf:"bytes,3,opt,name=heard,proto3" json:"heard,omitempty"`
+	// The latest version of the rules that it knows.
+	Behaviour uint32 `protobuf:"varint,4,opt,name=behaviour,proto3" json:"behaviour,omitempty"`
+	// Calls that wait there. ≥ 0.
+	Waiting       int64 `protobuf:"varint,5,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replica) Reset() {
+	*x = Replica{}
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replica) ProtoMessage() {}
+
+func (x *Replica) ProtoReflect() protoreflect.Message {
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replica.ProtoReflect.Descriptor instead.
+func (*Replica) Descriptor() ([]byte, []int) {
+	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Replica) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *Replica) GetSelf() bool {
+	if x != nil {
+		return x.Self
+	}
+	return false
+}
+
+func (x *Replica) GetHeard() *durationpb.Duration {
+	if x != nil {
+		return x.Heard
+	}
+	return nil
+}
+
+func (x *Replica) GetBehaviour() uint32 {
+	if x != nil {
+		return x.Behaviour
+	}
+	return 0
+}
+
+func (x *Replica) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+// RollCall is the time after a loss, until each replica that lived has put back what it knew.
+type RollCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long it has taken so far. ≥ 0.
+	Since *durationpb.Duration `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// Replicas that are waited for. > 0.
+	Missing       uint32 `protobuf:"varint,2,opt,name=missing,proto3" json:"missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollCall) Reset() {
+	*x = RollCall{}
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollCall) ProtoMessage() {}
+
+func (x *RollCall) ProtoReflect() protoreflect.Message {
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollCall.ProtoReflect.Descriptor instead.
+func (*RollCall) Descriptor() ([]byte, []int) {
+	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RollCall) GetSince() *durationpb.Duration {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *RollCall) GetMissing() uint32 {
+	if x != nil {
+		return x.Missing
+	}
+	return 0
+}
+
 // LimitHeadroom is the state of one limit. Amounts are in the metric's unit.
 type LimitHeadroom struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -455,7 +750,7 @@ type LimitHeadroom struct {
 
 func (x *LimitHeadroom) Reset() {
 	*x = LimitHeadroom{}
-	mi := &file_watermaster_v1_monitor_proto_msgTypes[5]
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +762,7 @@ func (x *LimitHeadroom) String() string {
 func (*LimitHeadroom) ProtoMessage() {}
 
 func (x *LimitHeadroom) ProtoReflect() protoreflect.Message {
-	mi := &file_watermaster_v1_monitor_proto_msgTypes[5]
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +775,7 @@ func (x *LimitHeadroom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitHeadroom.ProtoReflect.Descriptor instead.
 func (*LimitHeadroom) Descriptor() ([]byte, []int) {
-	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{5}
+	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LimitHeadroom) GetScope() string {
@@ -615,7 +910,7 @@ type ClassHeadroom struct {
 
 func (x *ClassHeadroom) Reset() {
 	*x = ClassHeadroom{}
-	mi := &file_watermaster_v1_monitor_proto_msgTypes[6]
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +922,7 @@ func (x *ClassHeadroom) String() string {
 func (*ClassHeadroom) ProtoMessage() {}
 
 func (x *ClassHeadroom) ProtoReflect() protoreflect.Message {
-	mi := &file_watermaster_v1_monitor_proto_msgTypes[6]
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,7 +935,7 @@ func (x *ClassHeadroom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClassHeadroom.ProtoReflect.Descriptor instead.
 func (*ClassHeadroom) Descriptor() ([]byte, []int) {
-	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{6}
+	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ClassHeadroom) GetPriorityClass() string {
@@ -695,7 +990,7 @@ type Trend struct {
 
 func (x *Trend) Reset() {
 	*x = Trend{}
-	mi := &file_watermaster_v1_monitor_proto_msgTypes[7]
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +1002,7 @@ func (x *Trend) String() string {
 func (*Trend) ProtoMessage() {}
 
 func (x *Trend) ProtoReflect() protoreflect.Message {
-	mi := &file_watermaster_v1_monitor_proto_msgTypes[7]
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +1015,7 @@ func (x *Trend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trend.ProtoReflect.Descriptor instead.
 func (*Trend) Descriptor() ([]byte, []int) {
-	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{7}
+	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Trend) GetUtilization() []float64 {
@@ -759,7 +1054,7 @@ type PoolGate struct {
 
 func (x *PoolGate) Reset() {
 	*x = PoolGate{}
-	mi := &file_watermaster_v1_monitor_proto_msgTypes[8]
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +1066,7 @@ func (x *PoolGate) String() string {
 func (*PoolGate) ProtoMessage() {}
 
 func (x *PoolGate) ProtoReflect() protoreflect.Message {
-	mi := &file_watermaster_v1_monitor_proto_msgTypes[8]
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +1079,7 @@ func (x *PoolGate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolGate.ProtoReflect.Descriptor instead.
 func (*PoolGate) Descriptor() ([]byte, []int) {
-	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{8}
+	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PoolGate) GetMetric() string {
@@ -823,7 +1118,7 @@ type Consumer struct {
 
 func (x *Consumer) Reset() {
 	*x = Consumer{}
-	mi := &file_watermaster_v1_monitor_proto_msgTypes[9]
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +1130,7 @@ func (x *Consumer) String() string {
 func (*Consumer) ProtoMessage() {}
 
 func (x *Consumer) ProtoReflect() protoreflect.Message {
-	mi := &file_watermaster_v1_monitor_proto_msgTypes[9]
+	mi := &file_watermaster_v1_monitor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +1143,7 @@ func (x *Consumer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consumer.ProtoReflect.Descriptor instead.
 func (*Consumer) Descriptor() ([]byte, []int) {
-	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{9}
+	return file_watermaster_v1_monitor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Consumer) GetProject() string {
@@ -876,28 +1171,52 @@ var File_watermaster_v1_monitor_proto protoreflect.FileDescriptor
 
 const file_watermaster_v1_monitor_proto_rawDesc = "" +
 	"\n" +
-	"\x1cwatermaster/v1/monitor.proto\x12\x0ewatermaster.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x01\n" +
+	"\x1cwatermaster/v1/monitor.proto\x12\x0ewatermaster.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n" +
 	"\x12GetHeadroomRequest\x12,\n" +
 	"\forganization\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\forganization\x12\"\n" +
 	"\aaccount\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\aaccount\x12\x1c\n" +
 	"\x04pool\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04pool\x12\"\n" +
-	"\aproject\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\aproject\"K\n" +
+	"\aproject\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\aproject\x12\x10\n" +
+	"\x03log\x18\x05 \x01(\bR\x03log\"K\n" +
 	"\x13GetHeadroomResponse\x124\n" +
-	"\bheadroom\x18\x01 \x01(\v2\x18.watermaster.v1.HeadroomR\bheadroom\"\x87\x02\n" +
+	"\bheadroom\x18\x01 \x01(\v2\x18.watermaster.v1.HeadroomR\bheadroom\"\x99\x02\n" +
 	"\x14WatchHeadroomRequest\x12,\n" +
 	"\forganization\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\forganization\x12\"\n" +
 	"\aaccount\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\aaccount\x12\x1c\n" +
 	"\x04pool\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04pool\x12\"\n" +
 	"\aproject\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\aproject\x12N\n" +
-	"\binterval\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/H\x00R\binterval\x88\x01\x01B\v\n" +
+	"\binterval\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\f\"\x03\b\x90\x1c2\x05\x10\x80\xc2\xd7/H\x00R\binterval\x88\x01\x01\x12\x10\n" +
+	"\x03log\x18\x06 \x01(\bR\x03logB\v\n" +
 	"\t_interval\"M\n" +
 	"\x15WatchHeadroomResponse\x124\n" +
-	"\bheadroom\x18\x01 \x01(\v2\x18.watermaster.v1.HeadroomR\bheadroom\"\xbe\x01\n" +
+	"\bheadroom\x18\x01 \x01(\v2\x18.watermaster.v1.HeadroomR\bheadroom\"\xeb\x01\n" +
 	"\bHeadroom\x12\"\n" +
 	"\forganization\x18\x01 \x01(\tR\forganization\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12'\n" +
 	"\x0fconfig_revision\x18\x03 \x01(\x03R\x0econfigRevision\x125\n" +
-	"\x06limits\x18\x04 \x03(\v2\x1d.watermaster.v1.LimitHeadroomR\x06limits\"\xa0\x05\n" +
+	"\x06limits\x18\x04 \x03(\v2\x1d.watermaster.v1.LimitHeadroomR\x06limits\x12+\n" +
+	"\x03log\x18\x05 \x01(\v2\x19.watermaster.v1.SharedLogR\x03log\"\xfd\x02\n" +
+	"\tSharedLog\x123\n" +
+	"\breplicas\x18\x01 \x03(\v2\x17.watermaster.v1.ReplicaR\breplicas\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\tR\bposition\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\tR\x03end\x12+\n" +
+	"\x03age\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12\x18\n" +
+	"\aentries\x18\x05 \x01(\x03R\aentries\x12\x1b\n" +
+	"\tlog_bytes\x18\x06 \x01(\x03R\blogBytes\x12%\n" +
+	"\x0esnapshot_bytes\x18\a \x01(\x03R\rsnapshotBytes\x12\x1c\n" +
+	"\tbehaviour\x18\b \x01(\rR\tbehaviour\x125\n" +
+	"\troll_call\x18\t \x01(\v2\x18.watermaster.v1.RollCallR\brollCall\x12-\n" +
+	"\x04away\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\x04away\"\xa8\x01\n" +
+	"\aReplica\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\tR\vincarnation\x12\x12\n" +
+	"\x04self\x18\x02 \x01(\bR\x04self\x12/\n" +
+	"\x05heard\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05heard\x12\x1c\n" +
+	"\tbehaviour\x18\x04 \x01(\rR\tbehaviour\x12\x18\n" +
+	"\awaiting\x18\x05 \x01(\x03R\awaiting\"U\n" +
+	"\bRollCall\x12/\n" +
+	"\x05since\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05since\x12\x18\n" +
+	"\amissing\x18\x02 \x01(\rR\amissing\"\xa0\x05\n" +
 	"\rLimitHeadroom\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\tR\x05scope\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -959,7 +1278,7 @@ func file_watermaster_v1_monitor_proto_rawDescGZIP() []byte {
 }
 
 var file_watermaster_v1_monitor_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_watermaster_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_watermaster_v1_monitor_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_watermaster_v1_monitor_proto_goTypes = []any{
 	(LimitShape)(0),               // 0: watermaster.v1.LimitShape
 	(*GetHeadroomRequest)(nil),    // 1: watermaster.v1.GetHeadroomRequest
@@ -967,39 +1286,49 @@ var file_watermaster_v1_monitor_proto_goTypes = []any{
 	(*WatchHeadroomRequest)(nil),  // 3: watermaster.v1.WatchHeadroomRequest
 	(*WatchHeadroomResponse)(nil), // 4: watermaster.v1.WatchHeadroomResponse
 	(*Headroom)(nil),              // 5: watermaster.v1.Headroom
-	(*LimitHeadroom)(nil),         // 6: watermaster.v1.LimitHeadroom
-	(*ClassHeadroom)(nil),         // 7: watermaster.v1.ClassHeadroom
-	(*Trend)(nil),                 // 8: watermaster.v1.Trend
-	(*PoolGate)(nil),              // 9: watermaster.v1.PoolGate
-	(*Consumer)(nil),              // 10: watermaster.v1.Consumer
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*SharedLog)(nil),             // 6: watermaster.v1.SharedLog
+	(*Replica)(nil),               // 7: watermaster.v1.Replica
+	(*RollCall)(nil),              // 8: watermaster.v1.RollCall
+	(*LimitHeadroom)(nil),         // 9: watermaster.v1.LimitHeadroom
+	(*ClassHeadroom)(nil),         // 10: watermaster.v1.ClassHeadroom
+	(*Trend)(nil),                 // 11: watermaster.v1.Trend
+	(*PoolGate)(nil),              // 12: watermaster.v1.PoolGate
+	(*Consumer)(nil),              // 13: watermaster.v1.Consumer
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_watermaster_v1_monitor_proto_depIdxs = []int32{
 	5,  // 0: watermaster.v1.GetHeadroomResponse.headroom:type_name -> watermaster.v1.Headroom
-	11, // 1: watermaster.v1.WatchHeadroomRequest.interval:type_name -> google.protobuf.Duration
+	14, // 1: watermaster.v1.WatchHeadroomRequest.interval:type_name -> google.protobuf.Duration
 	5,  // 2: watermaster.v1.WatchHeadroomResponse.headroom:type_name -> watermaster.v1.Headroom
-	12, // 3: watermaster.v1.Headroom.time:type_name -> google.protobuf.Timestamp
-	6,  // 4: watermaster.v1.Headroom.limits:type_name -> watermaster.v1.LimitHeadroom
-	0,  // 5: watermaster.v1.LimitHeadroom.shape:type_name -> watermaster.v1.LimitShape
-	11, // 6: watermaster.v1.LimitHeadroom.window:type_name -> google.protobuf.Duration
-	7,  // 7: watermaster.v1.LimitHeadroom.by_class:type_name -> watermaster.v1.ClassHeadroom
-	8,  // 8: watermaster.v1.LimitHeadroom.trend:type_name -> watermaster.v1.Trend
-	11, // 9: watermaster.v1.LimitHeadroom.time_to_exhaustion:type_name -> google.protobuf.Duration
-	9,  // 10: watermaster.v1.LimitHeadroom.gates:type_name -> watermaster.v1.PoolGate
-	10, // 11: watermaster.v1.LimitHeadroom.top_consumers:type_name -> watermaster.v1.Consumer
-	11, // 12: watermaster.v1.ClassHeadroom.longest_wait:type_name -> google.protobuf.Duration
-	11, // 13: watermaster.v1.Trend.step:type_name -> google.protobuf.Duration
-	11, // 14: watermaster.v1.PoolGate.remaining:type_name -> google.protobuf.Duration
-	1,  // 15: watermaster.v1.MonitorService.GetHeadroom:input_type -> watermaster.v1.GetHeadroomRequest
-	3,  // 16: watermaster.v1.MonitorService.WatchHeadroom:input_type -> watermaster.v1.WatchHeadroomRequest
-	2,  // 17: watermaster.v1.MonitorService.GetHeadroom:output_type -> watermaster.v1.GetHeadroomResponse
-	4,  // 18: watermaster.v1.MonitorService.WatchHeadroom:output_type -> watermaster.v1.WatchHeadroomResponse
-	17, // [17:19] is the sub-list for method output_type
-	15, // [15:17] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	15, // 3: watermaster.v1.Headroom.time:type_name -> google.protobuf.Timestamp
+	9,  // 4: watermaster.v1.Headroom.limits:type_name -> watermaster.v1.LimitHeadroom
+	6,  // 5: watermaster.v1.Headroom.log:type_name -> watermaster.v1.SharedLog
+	7,  // 6: watermaster.v1.SharedLog.replicas:type_name -> watermaster.v1.Replica
+	14, // 7: watermaster.v1.SharedLog.age:type_name -> google.protobuf.Duration
+	8,  // 8: watermaster.v1.SharedLog.roll_call:type_name -> watermaster.v1.RollCall
+	14, // 9: watermaster.v1.SharedLog.away:type_name -> google.protobuf.Duration
+	14, // 10: watermaster.v1.Replica.heard:type_name -> google.protobuf.Duration
+	14, // 11: watermaster.v1.RollCall.since:type_name -> google.protobuf.Duration
+	0,  // 12: watermaster.v1.LimitHeadroom.shape:type_name -> watermaster.v1.LimitShape
+	14, // 13: watermaster.v1.LimitHeadroom.window:type_name -> google.protobuf.Duration
+	10, // 14: watermaster.v1.LimitHeadroom.by_class:type_name -> watermaster.v1.ClassHeadroom
+	11, // 15: watermaster.v1.LimitHeadroom.trend:type_name -> watermaster.v1.Trend
+	14, // 16: watermaster.v1.LimitHeadroom.time_to_exhaustion:type_name -> google.protobuf.Duration
+	12, // 17: watermaster.v1.LimitHeadroom.gates:type_name -> watermaster.v1.PoolGate
+	13, // 18: watermaster.v1.LimitHeadroom.top_consumers:type_name -> watermaster.v1.Consumer
+	14, // 19: watermaster.v1.ClassHeadroom.longest_wait:type_name -> google.protobuf.Duration
+	14, // 20: watermaster.v1.Trend.step:type_name -> google.protobuf.Duration
+	14, // 21: watermaster.v1.PoolGate.remaining:type_name -> google.protobuf.Duration
+	1,  // 22: watermaster.v1.MonitorService.GetHeadroom:input_type -> watermaster.v1.GetHeadroomRequest
+	3,  // 23: watermaster.v1.MonitorService.WatchHeadroom:input_type -> watermaster.v1.WatchHeadroomRequest
+	2,  // 24: watermaster.v1.MonitorService.GetHeadroom:output_type -> watermaster.v1.GetHeadroomResponse
+	4,  // 25: watermaster.v1.MonitorService.WatchHeadroom:output_type -> watermaster.v1.WatchHeadroomResponse
+	24, // [24:26] is the sub-list for method output_type
+	22, // [22:24] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_watermaster_v1_monitor_proto_init() }
@@ -1008,14 +1337,14 @@ func file_watermaster_v1_monitor_proto_init() {
 		return
 	}
 	file_watermaster_v1_monitor_proto_msgTypes[2].OneofWrappers = []any{}
-	file_watermaster_v1_monitor_proto_msgTypes[5].OneofWrappers = []any{}
+	file_watermaster_v1_monitor_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_watermaster_v1_monitor_proto_rawDesc), len(file_watermaster_v1_monitor_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

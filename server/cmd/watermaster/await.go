@@ -20,7 +20,13 @@ const (
 // told that nothing is served yet. What waiting does not cure is returned at once.
 func (s *service) await(ctx context.Context, begin func() error) error {
 	err := begin()
-	if !mayReturn(err) || s.flags.store.url == "" {
+	if err == nil || s.flags.store.url == "" || errors.Is(err, redis.ErrSetup) {
+		return err
+	}
+	if unfit := s.flags.store.unfit(ctx, s.logger); unfit != nil {
+		return errors.Join(unfit, err)
+	}
+	if !mayReturn(err) {
 		return err
 	}
 	p, listenErr := s.newPlaceholder("the store is away")

@@ -19,15 +19,31 @@ import (
 
 func newCheck() *cobra.Command {
 	var against, state string
+	var redis storeFlags
+	var asJSON bool
 	c := &cobra.Command{
-		Use:   "check FILE",
+		Use:   "check [FILE]",
 		Short: "Tells what is wrong with a configuration, or the limits that it sets",
 		Long: "Tells all that is wrong with a configuration, with lines and the nearest spelling; or the limits that it\n" +
 			"sets, how far each can be used, and what a process without state assumes of the use before it. With\n" +
 			"--against, what of an older one is kept, new and lost. With --state, whether a start with that\n" +
-			"directory would find what was used; it is opened as serve does it, so not while one uses it.",
-		Args: cobra.ExactArgs(1),
+			"directory would find what was used; it is opened as serve does it, so not while one uses it.\n\n" +
+			"With --store, whether a Redis is as it has to be, what to change there (exit code 1 if something does\n" +
+			"not work), and of a FILE's organizations where they are and whether what they used is known.",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := redis.validate(); err != nil {
+				return fmt.Errorf("check: %w", err)
+			}
+			if redis.url == "" && len(args) == 0 {
+				return errors.New("check: a FILE with a configuration is needed, or --store")
+			}
+			if asJSON && redis.url == "" {
+				return errors.New("check: --json is for --store")
+			}
+			if redis.url != "" {
+				return checkStore(c, &redis, args, asJSON)
+			}
 			cfg, err := loadConfig(args[0], c.ErrOrStderr())
 			if err != nil {
 				return err
@@ -47,7 +63,9 @@ func newCheck() *cobra.Command {
 	}
 	c.Flags().StringVar(&against, "against", "", "an older `FILE`: tell what becomes of its limits instead")
 	c.Flags().StringVar(&state, "state", "", "the `DIR` of serve's --state: tell what a start would find there instead")
-	c.MarkFlagsMutuallyExclusive("against", "state")
+	redis.register(c.Flags(), "the `URL` of a Redis 7 to examine, as serve's --store")
+	c.Flags().BoolVar(&asJSON, "json", false, "with --store: print one JSON object")
+	c.MarkFlagsMutuallyExclusive("against", "state", "store")
 	return c
 }
 
@@ -66,10 +84,7 @@ func checkState(ctx context.Context, w io.Writer, cfg *config.Config, dir string
 	var damaged error
 	for i := range cfg.Organizations {
 		o := &cfg.Organizations[i]
-		snapshot, entries, err := log.Load(ctx, o.Name)
-		if errors.Is(err, store.ErrNotFound) && o.Was != "" {
-			snapshot, entries, err = log.Load(ctx, o.Was)
-		}
+		until, err := known(ctx, log, o)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			fmt.Fprintf(t, "%s\tnone\tcold: %s\n", o.Name, cfg.WithoutState(o))
@@ -77,14 +92,26 @@ func checkState(ctx context.Context, w io.Writer, cfg *config.Config, dir string
 			fmt.Fprintf(t, "%s\tdamaged\tnone: %v\n", o.Name, err)
 			damaged = errReported
 		default:
-			at := snapshot.Time
-			if n := len(entries); n > 0 {
-				at = entries[n-1].Time
-			}
-			fmt.Fprintf(t, "%s\tuntil %s\tknows what was used\n", o.Name, time.Unix(0, int64(at)).UTC().Format(time.RFC3339))
+			fmt.Fprintf(t, "%s\tuntil %s\tknows what was used\n", o.Name, until)
 		}
 	}
 	return errors.Join(t.Flush(), damaged)
+}
+
+// known says until when a log tells what an organization used.
+func known(ctx context.Context, log store.Log, o *config.Organization) (until string, err error) {
+	snapshot, entries, err := log.Load(ctx, o.Name)
+	if errors.Is(err, store.ErrNotFound) && o.Was != "" {
+		snapshot, entries, err = log.Load(ctx, o.Was)
+	}
+	if err != nil {
+		return "", err
+	}
+	at := snapshot.Time
+	if n := len(entries); n > 0 {
+		at = entries[n-1].Time
+	}
+	return time.Unix(0, int64(at)).UTC().Format(time.RFC3339), nil
 }
 
 // loadConfig reads a configuration and compiles all of it. It prints every problem.

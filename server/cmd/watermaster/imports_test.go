@@ -105,6 +105,10 @@ func TestLayers(t *testing.T) {
 			"cmd puts the parts together and is the only one that names a concrete log",
 		},
 		{
+			"server/replica/simulation", []string{"server/replica", "server/metrics", "limiter", "store"}, nil,
+			"it runs the log in Redis, the replicas and the engine as they are, and is part of no program",
+		},
+		{
 			"server", []string{"server", "limiter", "store", "proto"},
 			[]string{"server/cmd", "store/memory", "store/file", "store/redis", "store/storetest"},
 			"services know the contract of a log; which one it is, is for cmd to say",

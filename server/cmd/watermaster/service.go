@@ -99,6 +99,7 @@ func (s *service) begin(ctx context.Context, cfg *config.Config) error {
 	}
 	s.server, err = server.New(ctx, server.Options{
 		Config: cfg, Log: log, Logger: s.logger, SnapshotEvery: every, Peer: web.PeerOf, MaxWaiting: s.flags.maxWaiting,
+		StoreTimeout: s.flags.store.timeout,
 	})
 	if err != nil {
 		err = errors.Join(err, s.closer.Close())
@@ -153,7 +154,7 @@ func (s *service) bind() (err error) {
 	if s.flags.http != "" {
 		s.web, err = web.New(web.Options{
 			NewGRPC: s.server.NewGRPC, Ready: s.server.Ready, Authorize: s.server.AuthorizeHTTP, Logger: s.logger,
-			Config:  func() ([]byte, error) { return s.server.Config().Redacted() },
+			Config: func() ([]byte, error) { return s.server.Config().Redacted() }, Logs: s.server.Logs,
 			Metrics: promhttp.HandlerFor(s.server.Metrics(), promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}),
 		})
 		if err != nil {
@@ -209,6 +210,9 @@ func (s *service) run(ctx context.Context) error {
 	attrs := []any{"organizations", s.server.Organizations(), "store", s.store}
 	if s.flags.store.url != "" {
 		attrs = append(attrs, "at", s.flags.store.name())
+		if n, shared := s.server.Replicas(); shared {
+			attrs = append(attrs, "other_replicas", n)
+		}
 	}
 	attrs = append(attrs, "cold_start", s.coldStart(), "version", version())
 	for _, l := range s.lines {
@@ -226,7 +230,14 @@ func (s *service) run(ctx context.Context) error {
 		defer close(watched)
 		watch(watching, s.flags.config, s.loaded, lookEvery, hangups, func() { s.reload(watching) })
 	}()
-	defer func() { stop(); <-watched }()
+	examined := make(chan struct{})
+	go func() {
+		defer close(examined)
+		if s.flags.store.url != "" {
+			s.flags.store.warn(watching, s.logger)
+		}
+	}()
+	defer func() { stop(); <-watched; <-examined }()
 
 	running := len(s.lines)
 	select {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,6 +103,43 @@ func (f *storeFlags) open(ctx context.Context, logger *slog.Logger) (*redis.Log,
 		return nil, fmt.Errorf("--store %s: %w", f.name(), err)
 	}
 	return l, nil
+}
+
+// lasting are the findings of redis.Examine that no time cures.
+var lasting = []string{"version", "mode", "permissions", "commands", "connection"}
+
+// unfit says what makes that a store which answers can never be used; nil: nothing that is
+// known.
+func (f *storeFlags) unfit(ctx context.Context, logger *slog.Logger) error {
+	var all []error
+	for _, r := range f.examine(ctx, logger) {
+		if r.Level == redis.Fail && slices.Contains(lasting, r.What) {
+			all = append(all, fmt.Errorf("--store %s: %s: %s: %s", f.name(), r.What, r.Found, r.Change))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// warn logs what a store has otherwise than it should be, and what to do about it.
+func (f *storeFlags) warn(ctx context.Context, logger *slog.Logger) {
+	for _, r := range f.examine(ctx, logger) {
+		if r.Level >= redis.Warn && ctx.Err() == nil {
+			logger.Warn("the store is not as it should be", "what", r.What, "found", r.Found, "change", r.Change, "where", r.Where)
+		}
+	}
+}
+
+// examine looks at the store. It says nothing if it cannot even begin to: opening says why.
+func (f *storeFlags) examine(ctx context.Context, logger *slog.Logger) redis.Report {
+	o, err := f.options(logger)
+	if err != nil {
+		return nil
+	}
+	report, err := redis.Examine(ctx, f.url, o)
+	if err != nil {
+		return nil
+	}
+	return report
 }
 
 // hidePassword writes the arguments of a process as they may be shown.

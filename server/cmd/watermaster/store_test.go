@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -17,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/store/redis"
 	"github.com/watermaster-project/watermaster/store/redis/redistest"
 )
 
@@ -39,16 +42,17 @@ func TestServeStore(t *testing.T) {
 		if !strings.Contains(r.line, `"store":"redis"`) || !strings.Contains(r.line, server.Address()) {
 			t.Errorf("%s: it said %s", row.what, r.line)
 		}
-		a, err := r.client(nil).Acquire(t.Context(), request("a", 1200))
+		client := r.client(nil)
+		if lease != "" {
+			if _, err := client.Release(t.Context(), &pb.ReleaseRequest{LeaseId: lease}); err != nil {
+				t.Errorf("%s: the lease from before the restart: %v", row.what, err)
+			}
+		}
+		a, err := client.Acquire(t.Context(), request(row.what, 1200))
 		if err != nil || a.GetGranted() == nil {
 			t.Fatalf("%s: got %v, %v, want a grant", row.what, a, err)
 		}
-		if lease == "" {
-			lease = a.GetGranted().GetLeaseId()
-		}
-		if got := a.GetGranted().GetLeaseId(); got != lease {
-			t.Errorf("%s: asked again after a restart: got lease %q, want %q", row.what, got, lease)
-		}
+		lease = a.GetGranted().GetLeaseId()
 		config, _ := r.fetch("/debug/config")
 		if err := r.end(); err != nil {
 			t.Fatal(err)
@@ -145,12 +149,29 @@ func TestServeWaitsForTheStore(t *testing.T) {
 	}
 }
 
+// TestServeWarnsOfTheStore: a Redis that would forget what it is told is warned of.
+func TestServeWarnsOfTheStore(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
+	r := start(t, "--config", quickstart, "--store", server.URL())
+	if line := r.log.wait(t, "not as it should be"); !strings.Contains(line, "maxmemory-policy") || !strings.Contains(line, "noeviction") {
+		t.Errorf("it said %s", line)
+	}
+}
+
 // TestServeGivesUp: a start does not wait longer than it is told, nor for what waiting does
 // not cure; and one that is told to end while it waits ends well.
 func TestServeGivesUp(t *testing.T) {
 	stopped := redistest.Start(t)
 	stopped.Kill()
 	guarded := redistest.Start(t, "--requirepass", "s3cret")
+	powerless := redistest.Start(t, strings.Fields("--user short on >x ~wm:* &wm:* +@connection +info +get +exists +hmget +hget +xrange +multi +exec +subscribe +time")...)
+	owner := ""
+	for _, node := range redistest.StartCluster(t, 2) { // that of the marker lets a log that is for one server begin
+		if l, err := redis.Open(t.Context(), node.URL(), redis.Options{}); err == nil {
+			owner = node.URL()
+			_ = l.Close()
+		}
+	}
 	replica := redistest.Start(t, "--replicaof", "127.0.0.1", fmt.Sprint(redistest.Start(t).Port))
 	for _, row := range []struct {
 		args []string
@@ -159,6 +180,8 @@ func TestServeGivesUp(t *testing.T) {
 		{[]string{stopped.URL(), "--store-wait", "300ms"}, []string{stopped.URL(), "connection refused", "tried for 300ms", "check --store"}},
 		{[]string{stopped.URL(), "--store-wait", "0s"}, []string{"connection refused"}},
 		{[]string{"redis://u:wr0ng@" + guarded.Address(), "--store-wait", "1h"}, []string{"redis://u:***@", "check user and password"}},
+		{[]string{"redis://short:x@" + powerless.Address(), "--store-wait", "1h"}, []string{"permissions", "xadd", "ACL SETUSER short"}},
+		{[]string{owner, "--store-wait", "1h"}, []string{"redis+cluster://"}},
 		{[]string{replica.URL(), "--store-wait", "300ms"}, []string{"this server is a replica"}},
 	} {
 		_, err := execute(t, append([]string{"serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config", quickstart, "--store"}, row.args...)...)
@@ -180,5 +203,152 @@ func TestServeGivesUp(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTopTellsOfReplicas: top and /debug/replicas show who serves an organization by one
+// Redis, and how large its log is; nothing of that where one process serves it alone.
+func TestTopTellsOfReplicas(t *testing.T) {
+	server := redistest.Start(t)
+	one := start(t, "--config", quickstart, "--store", server.URL())
+	two := start(t, "--config", quickstart, "--store", server.URL())
+	if !strings.Contains(two.line, `"other_replicas":1`) {
+		t.Errorf("the second said %s", two.line)
+	}
+	if a, err := two.client(nil).Acquire(t.Context(), request("a", 1200)); err != nil || a.GetGranted() == nil {
+		t.Fatalf("got %v, %v, want a grant", a, err)
+	}
+	out, err := execute(t, "top", "--plain", "--address", one.grpc)
+	if err != nil || strings.Count(out, "KNOWS RULES") != 1 || strings.Count(out, "answers here") != 1 || !strings.Contains(out, "log at ") || !strings.Contains(out, "entries of ") {
+		t.Errorf("got %v:\n%s", err, out)
+	}
+	body, status := one.fetch("/debug/replicas")
+	var logs map[string]struct {
+		Replicas []struct {
+			Incarnation string
+			Self        bool
+		}
+		Position, End, Entries string
+	}
+	if err := json.Unmarshal([]byte(body), &logs); err != nil || status != 200 {
+		t.Fatalf("%d, %v: %s", status, err, body)
+	}
+	l := logs["acme"]
+	if len(l.Replicas) != 2 || l.Replicas[0].Self == l.Replicas[1].Self || l.Replicas[0].Incarnation == l.Replicas[1].Incarnation ||
+		l.Position == "" || l.Position != l.End || l.Entries == "0" {
+		t.Errorf("got %s", body)
+	}
+	alone := start(t, "--config", quickstart)
+	if out, err := execute(t, "top", "--plain", "--address", alone.grpc); err != nil || strings.Contains(out, "RULES") {
+		t.Errorf("got %v:\n%s", err, out)
+	}
+	if body, status := alone.fetch("/debug/replicas"); status != 200 || strings.TrimSpace(body) != "{}" {
+		t.Errorf("got %d, %s", status, body)
+	}
+}
+
+// TestCheckStore: what a Redis has otherwise than it has to be is told with what to do, and
+// what does not work fails the command.
+func TestCheckStore(t *testing.T) {
+	good := redistest.Start(t, "--requirepass", "s3cret")
+	evicts := redistest.Start(t, "--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
+	cluster := redistest.StartCluster(t, 2)
+	t.Setenv(storePassword, "s3cret")
+	for _, row := range []struct {
+		args []string
+		err  error
+		want []string
+	}{
+		{[]string{"--store", good.URL()}, nil, []string{"ok    version", "maxmemory-policy", "noeviction", "ok    password"}},
+		{[]string{"--store", evicts.URL()}, errReported, []string{"fail", "maxmemory-policy", "allkeys-lru", "-> CONFIG SET maxmemory-policy"}},
+		{[]string{"--store", "redis://u:wr0ng@" + good.Address()}, errReported, []string{"redis://u:***@", "fail  reachable  WRONGPASS"}},
+		{[]string{quickstart, "--store", good.URL()}, nil, []string{"ORGANIZATION  KEYS         SLOT", "acme          wm:{acme}:*  -", "none: it was idle"}},
+		{[]string{quickstart, "--store", "redis+cluster://" + cluster[0].Address()}, nil, []string{"cluster_state is ok, 2 masters", "acme", "127.0.0.1:"}},
+		{[]string{"--store", cluster[0].URL()}, errReported, []string{"fail", "redis+cluster://"}},
+	} {
+		out, err := execute(t, append([]string{"check"}, row.args...)...)
+		if (err == nil) != (row.err == nil) || row.err != nil && !errors.Is(err, row.err) {
+			t.Errorf("%v: got %v, want %v:\n%s", row.args, err, row.err, out)
+		}
+		for _, want := range row.want {
+			if !strings.Contains(out, want) || strings.Contains(out, "wr0ng") || strings.Contains(out, "s3cret") {
+				t.Errorf("%v: got\n%swant %q", row.args, out, want)
+			}
+		}
+	}
+	for _, row := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{}, "FILE"},
+		{[]string{quickstart, "--json"}, "--store"},
+		{[]string{quickstart, "--store", good.URL(), "--state", "x"}, "state store"},
+		{[]string{"nowhere.yaml", "--store", good.URL()}, "nowhere.yaml"},
+		{[]string{"--store", "http://x"}, "redis+cluster://"},
+	} {
+		if _, err := execute(t, append([]string{"check"}, row.args...)...); err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%v: got %v, want %q", row.args, err, row.want)
+		}
+	}
+
+	r := start(t, "--config", quickstart, "--store", good.URL())
+	out, err := execute(t, "check", quickstart, "--store", good.URL(), "--json")
+	var told examination
+	if err := json.Unmarshal([]byte(out), &told); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err != nil || told.Store != good.URL() || len(told.Findings) < 5 || len(told.Organizations) != 1 ||
+		!strings.HasPrefix(told.Organizations[0].State, "known until 2") || told.Organizations[0].Slot != nil {
+		t.Errorf("got %v, %+v", err, told)
+	}
+	if a, err := r.client(nil).Acquire(t.Context(), request("a", 1)); err != nil || a.GetGranted() == nil {
+		t.Errorf("after it was examined: got %v, %v", a, err)
+	}
+}
+
+// TestStoreAway: while Redis is away a replica goes on alone and says so, to balancers as to
+// people, and is well again once it is back.
+func TestStoreAway(t *testing.T) {
+	server := redistest.Start(t)
+	r := start(t, "--config", quickstart, "--store", server.URL())
+	if a, err := r.client(nil).Acquire(t.Context(), request("a", 10)); err != nil || a.GetGranted() == nil {
+		t.Fatalf("got %v, %v, want a grant", a, err)
+	}
+	ready := func(want int) string {
+		t.Helper()
+		late := time.After(20 * time.Second)
+		for {
+			body, status := r.fetch("/readyz")
+			if status == want {
+				return body
+			}
+			select {
+			case <-late:
+				t.Fatalf("/readyz: got %d, %s; want %d", status, body, want)
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	ready(200)
+	server.Kill()
+	if a, err := r.client(nil).Acquire(t.Context(), request("b", 10)); err != nil || a.GetGranted() == nil {
+		t.Errorf("got %v, %v, want a grant from the margin", a, err)
+	}
+	if body := ready(503); !strings.Contains(body, "when_away") {
+		t.Errorf("/readyz: got %s", body)
+	}
+	if out, err := execute(t, "top", "--plain", "--address", r.grpc); err != nil || !strings.Contains(out, "cannot be reached") {
+		t.Errorf("got %v:\n%s", err, out)
+	}
+	if body, _ := r.fetch("/metrics"); !strings.Contains(body, `watermaster_store_away{organization="acme"} 1`) {
+		t.Error("watermaster_store_away is not 1")
+	}
+	server.Restart()
+	ready(200)
+	if body, _ := r.fetch("/metrics"); !strings.Contains(body, `watermaster_store_away{organization="acme"} 0`) {
+		t.Error("watermaster_store_away is not 0")
+	}
+	if out, err := execute(t, "top", "--plain", "--address", r.grpc); err != nil || strings.Contains(out, "cannot be reached") {
+		t.Errorf("got %v:\n%s", err, out)
 	}
 }

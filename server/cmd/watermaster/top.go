@@ -99,7 +99,7 @@ func (f *topFlags) run(c *cobra.Command, live bool) (err error) {
 			Client: client,
 			Request: &pb.WatchHeadroomRequest{
 				Organization: f.organization, Account: f.account, Pool: f.pool, Project: f.project,
-				Interval: durationpb.New(f.interval),
+				Interval: durationpb.New(f.interval), Log: true,
 			},
 			State: top.State{
 				Address: f.dial.address, Order: top.Order(f.sort), Details: f.consumers > 0,
@@ -113,7 +113,7 @@ func (f *topFlags) run(c *cobra.Command, live bool) (err error) {
 	return f.failed(top.Text{
 		Client: client,
 		Request: &pb.GetHeadroomRequest{
-			Organization: f.organization, Account: f.account, Pool: f.pool, Project: f.project,
+			Organization: f.organization, Account: f.account, Pool: f.pool, Project: f.project, Log: true,
 		},
 		Every: f.interval, Count: f.count, JSON: f.json,
 		Order: top.Order(f.sort), Consumers: f.consumers, Width: widthOf(c.OutOrStdout()), Zone: time.Local,

@@ -69,6 +69,14 @@ func (s *Server) URL() string { return "redis://" + s.Address() }
 // Restart starts the server again after Kill, and waits until it answers.
 func (s *Server) Restart() {
 	s.t.Helper()
+	s.Launch()
+	s.Wait()
+}
+
+// Launch starts the server again after Kill, with more arguments from here on.
+func (s *Server) Launch(args ...string) {
+	s.t.Helper()
+	s.args = append(s.args, args...)
 	c := exec.Command(s.args[0], s.args[1:]...) //nolint:gosec // what runs is what the test says
 	c.Env = append(os.Environ(), s.env...)
 	c.SysProcAttr = dieWithUs()
@@ -81,9 +89,14 @@ func (s *Server) Restart() {
 		_ = c.Wait() // it is killed
 		close(ended)
 	}()
+}
+
+// Wait waits until the server answers, with all its data.
+func (s *Server) Wait() {
+	s.t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		select {
-		case <-ended:
+		case <-s.ended:
 			s.t.Fatalf("redis-server has ended:\n%s", s.said())
 		default:
 		}
@@ -119,8 +132,12 @@ func (s *Server) ping() error {
 
 // Kill ends the server as kill -9 does. Its files stay.
 func (s *Server) Kill() {
-	_ = s.command.Process.Kill() // it may have ended
-	<-s.ended
+	select {
+	case <-s.ended: // its number may be another's by now
+	default:
+		killAll(s.command.Process.Pid)
+		<-s.ended
+	}
 }
 
 // Pause stops the server until Continue; connections stay.

@@ -95,6 +95,8 @@ func press(s State, height int, key tea.KeyPressMsg) (State, tea.Cmd) {
 		s.Order = ByWaiting
 	case "c", "enter":
 		s.Details = !s.Details
+	case "r":
+		s.Replicas = !s.Replicas
 	case "/":
 		s.Typing, s.Help = true, false
 	case "up", "k":
@@ -131,11 +133,13 @@ func (s *State) edit(key tea.KeyPressMsg) {
 	}
 }
 
-// leave goes back by one step: out of the help, the details, the filter.
+// leave goes back by one step: out of the help, the replicas, the details, the filter.
 func (s *State) leave() {
 	switch {
 	case s.Help:
 		s.Help = false
+	case s.Replicas:
+		s.Replicas = false
 	case s.Details:
 		s.Details = false
 	default:

@@ -107,6 +107,11 @@ func (t Text) table(h *pb.Headroom) (lines []string) {
 	put := func(l line) { lines = append(lines, l.draw(t.Width, Plain, 0)) }
 	put(line{{fmt.Sprintf("%s  %s  revision %d  %s", clean(h.GetOrganization()), h.GetTime().AsTime().In(zone).Format(time.RFC3339),
 		h.GetConfigRevision(), count(len(h.GetLimits()), "limit")), 0}})
+	if h.GetLog() != nil {
+		for _, l := range replicas(h.GetLog(), 0) {
+			put(l)
+		}
+	}
 	rows := rowsOf(h, 0, t.Order, "")
 	if len(rows) == 0 {
 		s := State{Headroom: h}

@@ -32,6 +32,10 @@ func Render(s State, width, height int) []string {
 		for _, l := range help {
 			put(line{{l, 0}}, 0)
 		}
+	case s.Replicas && s.Headroom != nil:
+		for _, l := range fold(replicas(s.Headroom.GetLog(), s.Age), height-len(screen)-footLines) {
+			put(l, 0)
+		}
 	case len(rows) == 0:
 		put(line{{s.nothing(), 0}}, 0)
 	default:
@@ -114,6 +118,7 @@ func (s *State) summary(rows []row, width int) line {
 	if longest > 0 {
 		parts = append(parts, piece{"longest wait " + duration(longest), 0})
 	}
+	parts = append(parts, sharing(s.Headroom.GetLog())...)
 	parts = append(parts, piece{count(len(s.Headroom.GetLimits()), "limit"), 0},
 		piece{fmt.Sprintf("revision %d", s.Headroom.GetConfigRevision()), faint})
 	return inOneLine(parts, width)
@@ -168,6 +173,9 @@ func (s *State) foot(rows []row, seen, width int) line {
 	if s.Help {
 		return line{{"? goes back  q quits", faint}}
 	}
+	if s.Replicas {
+		return line{{"r goes back  q quits  ? helps", faint}}
+	}
 	var parts []piece
 	parts = append(parts, piece{"q quits", faint}, piece{"? helps", faint})
 	if n := len(rows); n > seen {
@@ -181,5 +189,8 @@ func (s *State) foot(rows []row, seen, width int) line {
 		order = ByUse
 	}
 	parts = append(parts, piece{"by " + string(order) + " (u n w)", faint}, piece{"c consumers", faint}, piece{"/ filters", faint})
+	if s.Headroom.GetLog() != nil {
+		parts = append(parts, piece{"r replicas", faint})
+	}
 	return inOneLine(parts, width)
 }

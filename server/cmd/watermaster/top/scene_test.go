@@ -69,6 +69,30 @@ func busy() *pb.Headroom {
 	return headroom(cost, requests, stock, debt, idle)
 }
 
+// shared is an organization with three replicas, of which one has been silent for a while, and
+// another is waited for.
+func shared() *pb.Headroom {
+	h := headroom(limit("pool/openai-main/gpt-5", "tokens", 200_000, 120_000))
+	h.Log = &pb.SharedLog{
+		Position: "1795636202123-0", End: "1795636202123-1", Age: durationpb.New(40 * time.Millisecond),
+		Entries: 1234, LogBytes: 345_678, SnapshotBytes: 98_765, Behaviour: 2,
+		RollCall: &pb.RollCall{Since: durationpb.New(1200 * time.Millisecond), Missing: 1},
+		Replicas: []*pb.Replica{
+			{Incarnation: "00ff3a5c11223344", Self: true, Heard: durationpb.New(40 * time.Millisecond), Behaviour: 3, Waiting: 12},
+			{Incarnation: "a1b2c3d4e5f60718", Heard: durationpb.New(900 * time.Millisecond), Behaviour: 2},
+			{Incarnation: "ffffffff\x1b[31m", Heard: durationpb.New(200 * time.Second), Behaviour: 2, Waiting: 20_000},
+		},
+	}
+	return h
+}
+
+// away is an organization whose store cannot be reached by the replica that answers.
+func away() *pb.Headroom {
+	h := shared()
+	h.Log.End, h.Log.Entries, h.Log.RollCall, h.Log.Away = "", 0, nil, durationpb.New(75*time.Second)
+	return h
+}
+
 // wide has names as long as they may be, of letters of every width, and with signs that
 // would take over the terminal.
 func wide() *pb.Headroom {
@@ -117,6 +141,10 @@ func scenes() map[string]State {
 		"scrolled":   connected(State{Headroom: marked, Marked: key, Order: ByName}),
 		"filtered":   connected(State{Headroom: marked, Filter: "ACCOUNT-07", Order: ByName}),
 		"typing":     connected(State{Headroom: marked, Filter: "no such", Typing: true}),
+		"shared":     connected(State{Headroom: shared()}),
+		"replicas":   connected(State{Headroom: shared(), Replicas: true, Age: time.Second}),
+		"away":       connected(State{Headroom: away(), Replicas: true}),
+		"alone":      connected(State{Headroom: headroom(), Replicas: true}),
 		"help":       connected(State{Headroom: busy(), Help: true}),
 	}
 }

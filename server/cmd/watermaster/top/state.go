@@ -29,6 +29,8 @@ type State struct {
 	// How the marked limit is used: its classes and largest consumers.
 	Details bool
 	Help    bool
+	// The processes that serve the organization, instead of its limits.
+	Replicas bool
 
 	Palette Palette
 	Zone    *time.Location // for times of day; nil is UTC

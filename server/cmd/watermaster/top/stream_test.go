@@ -162,6 +162,7 @@ func TestPrint(t *testing.T) {
 		{"print", Text{Count: 1}, busy()},
 		{"print_consumers", Text{Count: 1, Consumers: 2, Width: 100, Order: ByWaiting}, busy()},
 		{"print_empty", Text{Count: 1}, headroom()},
+		{"print_shared", Text{Count: 1}, shared()},
 		{"print_wide", Text{Count: 1, Consumers: 1, Order: ByName}, wide()},
 	} {
 		var b bytes.Buffer
