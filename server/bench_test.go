@@ -108,6 +108,10 @@ func (f *fleet) empty(c *grpc.ClientConn, _ int64) error {
 	return c.Invoke(f.ctx, emptyMethod, &emptypb.Empty{}, &emptypb.Empty{})
 }
 
+func (f *fleet) floor(c *grpc.ClientConn, _ int64) error {
+	return c.Invoke(f.ctx, floorMethod, &emptypb.Empty{}, &emptypb.Empty{})
+}
+
 func (f *fleet) ask(c *grpc.ClientConn) (lease string, err error) {
 	i := f.ids.Add(1)
 	a, err := pb.NewLimiterServiceClient(c).Acquire(f.ctx, &pb.AcquireRequest{

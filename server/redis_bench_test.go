@@ -142,6 +142,7 @@ func BenchmarkShards(b *testing.B) {
 
 func benchCluster(b *testing.B, c *cluster, organizations []string) {
 	const round, few = 10_000, 1000
+	single := len(c.redis) == 1 && len(organizations) == 1
 	f := newFleet(b, round, organizations...)
 	c.load(b, round, 64, f.empty)
 	for range 2 {
@@ -161,6 +162,11 @@ func benchCluster(b *testing.B, c *cluster, organizations []string) {
 		acquire, took := c.load(b, round, 64, f.acquire)
 		c.load(b, round, 64, f.settle)
 		pair, _ := c.load(b, round, 64, f.both)
+		if single {
+			least, _ := c.load(b, round, 64, f.floor)
+			note("floor-µs", least.all())
+			note("floor/empty", least.all()/empty.server)
+		}
 
 		note("empty-µs", empty.server)
 		note("acquire-µs", acquire.all())

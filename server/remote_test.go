@@ -86,6 +86,11 @@ func serveRemote(options string) {
 	must(err)
 	plain := s.NewGRPC()
 	plain.RegisterService(&emptyService, nil)
+	if strings.HasPrefix(o.Store, "redis://") {
+		least, err := newFloor(o.Store)
+		must(err)
+		plain.RegisterService(least.service(), nil)
+	}
 	secure := s.NewGRPC(grpc.Creds(encrypted()))
 	w, err := web.New(web.Options{NewGRPC: s.NewGRPC, Ready: s.Ready, Authorize: s.AuthorizeHTTP})
 	must(err)
