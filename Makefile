@@ -1,7 +1,7 @@
 # What there is to do. `make` or `make help` lists it. Everything needs only Go: tools are
 # pinned here (and, for plugins, in buf.gen.yaml) and run by the Go command. The tests of the
-# deployments and of store/redis also ask others' tools (`make tools`), and say so
-# where they find none.
+# deployments, of store/redis and of faults, and the demo, also ask others' tools (`make tools`),
+# and say so where they find none.
 
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,6 +17,7 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 TRACES   ?= server/simulate/testdata/traces
 COUNT    ?= 1
+SEEDS    ?= 1000000
 RACE     ?= $(if $(shell command -v $(firstword $(shell go env CC)) 2>/dev/null),-race)
 
 .PHONY: help
@@ -79,6 +80,13 @@ prove: ## Replay TRACES before strict providers and write the tables of PROOF.md
 .PHONY: mutants
 mutants: ## Plant bugs in the engine, one at a time: its tests must notice each
 	go test -tags mutants -run TestMutants -v -timeout 30m ./limiter
+
+# Hours. TORTURE selects tests.
+TORTURE ?= .
+.PHONY: torture
+torture: tools ## Run SEEDS worlds of the simulation, and the long figures of the faults on real servers (TORTURE: which)
+	go test ./server/replica/simulation -count 1 -timeout 24h -v -run '^TestSeeds$$' -args -seeds $(SEEDS)
+	go test ./server/cmd/watermaster/faults -count 1 -timeout 12h -v -run '$(TORTURE)' -args -torture
 
 .PHONY: generate
 generate: ## Generate Go and the OpenAPI document from proto/

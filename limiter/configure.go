@@ -50,6 +50,21 @@ func (e *Engine) configure(c *Configure) {
 	}
 }
 
+// InForce gives the Configure in force, for an engine that has none; nil: there is none here
+// either. It begins nothing cold: what was used before has to be restored there.
+func (e *Engine) InForce() *Configure {
+	if e.config == nil {
+		return nil
+	}
+	var d Decoder
+	c, _, err := d.Command(e.config)
+	if err != nil {
+		return nil // it was encoded by this engine: this does not happen
+	}
+	cfg, _ := c.(*Configure)
+	return cfg
+}
+
 // Configuration tells which Configure is in force; false: none is.
 func (e *Engine) Configuration() (generation int64, hash uint64, ok bool) {
 	return e.generation, e.hash, e.config != nil

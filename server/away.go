@@ -219,6 +219,7 @@ func (o *organization) owed() (b *replica.Batch, cancels []limiter.Cancel) {
 // replica's lock.
 func (o *organization) arrive() {
 	o.solo.arrive(o)
+	o.returned = time.Now()
 	o.mu.Lock()
 	o.absent = false
 	o.mu.Unlock()

@@ -329,3 +329,28 @@ func TestReloadedLog(t *testing.T) {
 		w.release(g.LeaseId)
 	})
 }
+
+// TestNothingIsToldTwice: who waits while the log is loaded again is not told of a grant of
+// before, which was given back.
+func TestNothingIsToldTwice(t *testing.T) {
+	inWorld(t, small, memory.Options{Keep: true}, func(w *world) {
+		first := w.grant(ask("a"))
+		w.releaseAs(&pb.ReleaseRequest{LeaseId: first.LeaseId, Outcome: pb.Outcome_OUTCOME_UNSENT})
+		other := w.grant(ask("b"))
+		waiter := w.later(w.t.Context(), ask("a"))
+		time.Sleep(time.Second)
+		if err := w.organization().replica.Break(t.Context()); err != nil {
+			w.t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		select {
+		case got := <-waiter:
+			w.t.Fatalf("got %v while the slot is taken", got)
+		default:
+		}
+		w.release(other.LeaseId)
+		if got := <-waiter; got.GetGranted() == nil || got.GetGranted().LeaseId == first.LeaseId {
+			w.t.Errorf("got %v, want a grant of its own", got)
+		}
+	})
+}

@@ -24,14 +24,6 @@ type storeError struct{ err error }
 func (e *storeError) Error() string { return "the store cannot be used: " + e.err.Error() }
 func (e *storeError) Unwrap() error { return e.err }
 
-// A faultError is a panic of ours.
-type faultError struct {
-	cause any
-	stack []byte
-}
-
-func (e *faultError) Error() string { return fmt.Sprintf("fault: %v", e.cause) }
-
 // A leaseError says that a lease is unknown, or forgotten.
 type leaseError struct{ id string }
 

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/server/replica"
 	"github.com/watermaster-project/watermaster/store"
 	"github.com/watermaster-project/watermaster/store/memory"
 )
@@ -133,7 +134,7 @@ func TestStatusOf(t *testing.T) {
 		{&storeError{store.ErrClosed}, codes.Unavailable},
 		{fmt.Errorf("wrapped: %w", &storeError{errors.New("disk full at /secret/path")}), codes.Unavailable},
 		{errFault, codes.Internal},
-		{&faultError{cause: "x"}, codes.Internal},
+		{&replica.Fault{Cause: "x"}, codes.Internal},
 		{errDraining, codes.Unavailable},
 		{errSlow, codes.ResourceExhausted},
 		{errors.New("anything else"), codes.Internal},

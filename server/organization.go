@@ -59,6 +59,7 @@ type organization struct {
 	// applied.
 	charges   []limiter.LeaseCharge
 	before    []limiter.LeaseCharge
+	returned  time.Time // from the latest absence of the log
 	places    map[limiter.Key]*place
 	spares    []*place
 	consumers consumers
@@ -259,12 +260,16 @@ func (o *organization) Orphans(propose func(limiter.Command)) {
 // engine gives what the log has come to. The caller holds the replica's lock.
 func (o *organization) engine() *limiter.Engine { return o.replica.Engine() }
 
-// restoring says whether processes may still put back what the log has lost.
+// restoring says whether processes may still put back what the log has lost, or what they have
+// granted without it: where it was away for this one, others come back to it as well.
 func (o *organization) restoring() bool {
 	o.replica.Lock()
 	defer o.replica.Unlock()
-	return o.replica.Restoring()
+	return o.replica.Restoring() || time.Since(o.returned) < returnTime
 }
+
+// returnTime is how long it takes until all processes have come back to a log that was away.
+const returnTime = 2 * time.Second
 
 // unknown is what a call is told whose lease the log does not have.
 func (o *organization) unknown(lease string) error {

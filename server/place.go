@@ -51,7 +51,7 @@ func (o *organization) hasPlace(key limiter.Key) bool {
 // why; shared says that another was told the same.
 func (o *organization) unqueued(ev *limiter.Event, shared bool) {
 	p := o.places[ev.Key]
-	if p == nil {
+	if p == nil || p.calls != nil && o.replica.Replaying() {
 		return
 	}
 	delete(o.places, ev.Key)

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -33,7 +32,6 @@ func (p *process) start(ctx context.Context) error {
 	defer out.Close()
 	c := exec.Command(p.command[0], p.command[1:]...) //nolint:gosec // what runs is what the demo is about
 	c.Stdout, c.Stderr, c.Dir = out, out, p.dir
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's Ctrl-C is for the demo, which ends it
 	if err := c.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}

@@ -113,15 +113,15 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // progress writes a line every second.
 func (t *story) progress(ctx context.Context) {
 	for sleep(ctx, time.Second) {
-		c, now := t.fleet.Tally(), t.upstream.Since()
-		use := t.upstream.Use(max(0, now-5*time.Second), now)
+		c := t.fleet.Tally()
+		seen, _ := t.upstream.Report()
 		redis := "up"
 		if !t.stage.redis.up.Load() {
 			redis = "DOWN"
 		}
-		fmt.Fprintf(t.out, "\r%3.0f s  replicas %d/%d  redis %-4s  granted %5d  waiting %3d  running %3d  429s %d  errors %d  use of the last 5 s: %3.0f %%   ",
+		fmt.Fprintf(t.out, "\r%3.0f s  replicas %d/%d  redis %-4s  granted %5d  waiting %3d  running %3d  429s %d  errors %d  fullest window %.0f %% of the quota   ",
 			t.fleet.Since().Seconds(), t.stage.up(), len(t.stage.replicas), redis,
-			c.Granted, c.Waiting, c.Running, c.Throttled, fleet.All(c.Errors), 100*use[0])
+			c.Granted, c.Waiting, c.Running, c.Throttled, fleet.All(c.Errors), 100*seen.Limits[0].Worst.Float())
 	}
 	fmt.Fprintln(t.out)
 }

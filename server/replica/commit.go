@@ -46,7 +46,12 @@ func (r *Replica) Open(ctx context.Context) error { return r.Read(ctx) }
 func (r *Replica) Commit(ctx context.Context, b *Batch) (err error) {
 	defer recovered(&err)
 	for range mends {
-		if err = r.ready(ctx); err == nil {
+		err = r.ready(ctx)
+		if err == nil && r.orphans { // of a log that was begun anew, it knows no configuration yet
+			r.settle(ctx)
+			err = r.ready(ctx)
+		}
+		if err == nil {
 			r.seal(b)
 			err = r.append(ctx, b)
 		}

@@ -124,8 +124,11 @@ func (r *Replica) create(ctx context.Context, from *limiter.Engine) error {
 
 // saying gives the batch that goes out first after the log was loaded; nil: none needs to.
 func (r *Replica) saying(again bool) *Batch {
-	lost := r.missing()
+	lost, in := r.missing()
 	var first []limiter.Command
+	if len(lost) > 0 && in != nil { // begun by one who has put nothing in force yet, where nothing can be put back
+		first = append(first, in)
+	}
 	if r.history != 0 && r.loaded != r.history || len(lost) > 0 {
 		first = append(first, &limiter.Loss{History: r.loaded, Restores: len(lost) > 0})
 		r.logger.Warn("the organization's log is not what it was: what was known here is put back",
@@ -149,14 +152,18 @@ func (r *Replica) saying(again bool) *Batch {
 	return r.joining(first...)
 }
 
-// missing lists the leases that were known and are not, or not so, in what was loaded.
-func (r *Replica) missing() (lost []limiter.LeaseState) {
+// missing lists the leases that were known and are not, or not so, in what was loaded; and the
+// limits that were in force, if none are there.
+func (r *Replica) missing() (lost []limiter.LeaseState, in *limiter.Configure) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if _, _, configured := r.engine.Configuration(); !configured && len(r.known) > 0 {
+		in = r.known[len(r.known)-1].InForce()
+	}
 	for i := len(r.known) - 1; i >= 0; i-- { // the latest knows best
 		lost = r.known[i].Lost(r.engine, lost)
 	}
-	return unique(lost)
+	return unique(lost), in
 }
 
 // unique keeps the first of those that tell of the same lease.
@@ -191,6 +198,8 @@ func (r *Replica) replay(s store.Snapshot, entries []store.Entry) error {
 	r.note(uint32(s.History))
 	r.joined, r.calling = false, false
 	r.machine.Loaded()
+	r.replaying = true
+	defer func() { r.replaying = false }()
 	for i := range entries {
 		if r.apply(&entries[i], nil, uint32(s.History)); r.fault != nil {
 			return fmt.Errorf("position %d.%d: %w", entries[i].Major, entries[i].Minor, r.fault)

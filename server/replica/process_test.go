@@ -111,7 +111,12 @@ func start(t *testing.T, log store.Log, change func(*Options)) *process {
 
 func dial(t *testing.T, s *redistest.Server) store.Log {
 	t.Helper()
-	l, err := redis.Open(t.Context(), s.URL(), redis.Options{Timeout: 2 * time.Second})
+	return dialAt(t, s.URL())
+}
+
+func dialAt(t *testing.T, url string) store.Log {
+	t.Helper()
+	l, err := redis.Open(t.Context(), url, redis.Options{Timeout: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

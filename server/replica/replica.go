@@ -120,30 +120,31 @@ type Replica struct {
 	snapshotEvery int
 	installing    chan struct{} // of capacity 1: full while a snapshot is being installed
 
-	mu       sync.Mutex // what follows
-	engine   *limiter.Engine
-	lost     bool  // the engine's state is lost to a fault: nothing is applied any more
-	fault    error // what in the log could not be read
-	decoder  limiter.Decoder
-	applying Applying
-	events   []limiter.Event
-	poisoned map[poison]bool
-	position store.Position // of the last entry applied
-	applied  store.Time     // its time
-	worked   store.Time     // of the last that did more than to join or to configure
-	kept     time.Duration  // see store.Snapshot.Kept; < 0: the log began with a state
-	hold     time.Duration  // that the last batch of this process asked for
-	joined   bool           // by another process, and not yet answered
-	calling  bool           // a roll call is under way
-	called   limiter.Time   // since
-	restored limiter.Time   // from then on nobody is expected to put anything back
-	beat     limiter.Time   // when the last batch of this process was closed
-	tail     int            // bytes in the log behind the latest snapshot
-	size     int            // of that
-	stands   [stands]stand  // by entries
-	differs  uint64         // the process whose digest was not this one's
-	trusted  limiter.Time   // until then differences with others are not looked at
-	peers    []limiter.Peer
+	mu        sync.Mutex // what follows
+	engine    *limiter.Engine
+	lost      bool  // the engine's state is lost to a fault: nothing is applied any more
+	fault     error // what in the log could not be read
+	decoder   limiter.Decoder
+	applying  Applying
+	events    []limiter.Event
+	poisoned  map[poison]bool
+	replaying bool           // see Replaying
+	position  store.Position // of the last entry applied
+	applied   store.Time     // its time
+	worked    store.Time     // of the last that did more than to join or to configure
+	kept      time.Duration  // see store.Snapshot.Kept; < 0: the log began with a state
+	hold      time.Duration  // that the last batch of this process asked for
+	joined    bool           // by another process, and not yet answered
+	calling   bool           // a roll call is under way
+	called    limiter.Time   // since
+	restored  limiter.Time   // from then on nobody is expected to put anything back
+	beat      limiter.Time   // when the last batch of this process was closed
+	tail      int            // bytes in the log behind the latest snapshot
+	size      int            // of that
+	stands    [stands]stand  // by entries
+	differs   uint64         // the process whose digest was not this one's
+	trusted   limiter.Time   // until then differences with others are not looked at
+	peers     []limiter.Peer
 
 	// Probe is called before a command is applied: tests make faults with it.
 	Probe func(limiter.Command)
@@ -229,6 +230,11 @@ func (r *Replica) Panics() int64 { return r.panics.Load() }
 
 // Fault says what in the log could not be read; nil: all could. The caller holds the lock.
 func (r *Replica) Fault() error { return r.fault }
+
+// Replaying says whether what is applied is what a log says that has just been loaded: some of
+// it was applied and told before, and may be taken back by what follows. Whoever waits is told
+// of the end of it, by Orphans. The caller holds the lock.
+func (r *Replica) Replaying() bool { return r.replaying }
 
 // Position gives the last entry that was applied, its time, and that of the last which did
 // more than to join or to configure. The caller holds the lock.

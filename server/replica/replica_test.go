@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/store"
@@ -117,6 +118,60 @@ func TestWiped(t *testing.T) {
 	}
 	if len(a.calls)+len(b.calls) == 0 {
 		t.Error("no roll call")
+	}
+}
+
+// A log that was begun anew by a process that knew nothing, and has put no limits in force yet,
+// gets both from the one that knows.
+func TestRestoredIntoNothing(t *testing.T) {
+	s := redistest.Start(t)
+	a := join(t, dial(t, s), nil)
+	a.must(slots(3))
+	a.must(a.acquire("one"), a.acquire("two"))
+	a.turn.Lock() // it does not hear of it
+	wipe(t, s)
+	b := join(t, dial(t, s), nil)
+	a.turn.Unlock()
+	a.read()
+	same(t, a, b)
+	if open, _ := b.counts(); open != 2 || b.replica.Engine().InForce() == nil {
+		t.Errorf("%d leases, limits in force: %v", open, b.replica.Engine().InForce() != nil)
+	}
+	b.must(b.acquire("three"), b.acquire("four"))
+	b.await("three")
+	if b.granted("four") != (limiter.LeaseID{}) {
+		t.Error("four run where three may")
+	}
+}
+
+// What one side of a split granted and the other did not know of is put back when the split is
+// over, and told to have been uncounted; what others waited for in a roll call is not.
+func TestUncounted(t *testing.T) {
+	one, two := redistest.Start(t), redistest.Start(t)
+	toA, toB := redistest.StartProxy(t, one.Address()), redistest.StartProxy(t, one.Address())
+	a, b := join(t, dialAt(t, toA.URL()), nil), join(t, dialAt(t, toB.URL()), nil)
+	a.must(slots(3))
+	a.must(a.acquire("one"))
+	b.read()
+	toB.Point(two.Address())
+	b.must(b.acquire("two"))
+	a.must(a.acquire("three")) // in the log that b has left
+	for end := time.Now().Add(20 * time.Second); b.granted("two") == (limiter.LeaseID{}) && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		b.must(&limiter.Tick{}) // a is waited for, and then not any more
+	}
+	b.must(b.acquire("four"))
+	b.await("four")
+	toA.Point(two.Address())
+	a.must(&limiter.Tick{})
+	same(t, a, b)
+	if open, _ := a.counts(); open != 4 {
+		t.Errorf("%d leases, want 4", open)
+	}
+	if a.uncounted != 1 || a.restored != 1 || b.uncounted != 0 {
+		t.Errorf("a put back %d, %d of them uncounted, and b %d, %d; want 1 and 1, and b 0 uncounted", a.restored, a.uncounted, b.restored, b.uncounted)
+	}
+	if !slices.Contains(a.broke, string(another)) || !slices.Contains(b.broke, string(gone)) {
+		t.Errorf("the causes are %v and %v, want %s and %s", a.broke, b.broke, another, gone)
 	}
 }
 

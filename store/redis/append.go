@@ -38,6 +38,10 @@ func (l *Log) Append(ctx context.Context, organization string, after store.Posit
 		more, refreshed = s.expiry(batch.Hold, now)
 		commands = append(commands, more...)
 	}
+	doubted := s.doubted
+	if doubted {
+		commands = append(commands, []any{"exists", s.keys.snapshot})
+	}
 	s.mu.Unlock()
 
 	replies, server, err := l.transport.Do(ctx, l.timeout, known, commands)
@@ -66,6 +70,10 @@ func (l *Log) Append(ctx context.Context, organization string, after store.Posit
 	s.mu.Lock()
 	changed := s.from(server)
 	broken := changed || !appended || len(read) == 0 || read[0].Position != after
+	if doubted {
+		broken = broken || replies[len(replies)-1] == int64(0)
+		s.doubted = s.doubted && broken
+	}
 	t, ok := s.mark(after)
 	if !broken && ok {
 		refreshed()

@@ -135,6 +135,7 @@ func (n *nudges) take(s *stream, m *message) {
 	s.contest.take(m)
 	ours := m.kind != nudgeMessage
 	s.mu.Lock()
+	s.doubted = s.doubted || m.kind == missingMessage
 	for _, incarnation := range m.incarnations {
 		ours = ours || s.incarnations[incarnation]
 	}

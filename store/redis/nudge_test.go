@@ -220,3 +220,30 @@ func TestFurthestCreatesUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// Who follows the entries of a log does not see that its snapshot is gone, until a process
+// says that it cannot find the log: then whoever knows more begins it.
+func TestSnapshotGone(t *testing.T) {
+	s := redistest.Start(t)
+	o := options(t, newClock())
+	o.Yield = 2 * time.Second
+	a := newWriter(t, open(t, s.URL(), o), 1)
+	must(t, a.try(a.batch("x")))
+	must(t, admin(t, s.Address()).Del(t.Context(), "wm:{acme}:snap").Err())
+	must(t, a.try(a.batch("y")))
+
+	b := open(t, s.URL(), o)
+	created := make(chan error)
+	go func() { created <- b.Create(t.Context(), acme, store.Snapshot{}) }()
+	nudged(t, "a process cannot find the log", a.log, acme)
+	wants(t, "Append", a.try(a.batch("z")), store.ErrBroken)
+	must(t, a.log.Create(t.Context(), acme, store.Snapshot{Position: a.at, Time: 1, State: []byte("known")}))
+	if err := <-created; err != nil && !errors.Is(err, store.ErrExists) {
+		t.Error(err)
+	}
+	got, _, err := b.Load(t.Context(), acme)
+	must(t, err)
+	if string(got.State) != "known" {
+		t.Errorf("the log begins with %q, want what was known", got.State)
+	}
+}

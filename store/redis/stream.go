@@ -29,6 +29,9 @@ type stream struct {
 	// newest is the last entry that was read. An answer that was overtaken by a later one
 	// says nothing of the present.
 	newest store.Position
+	// doubted: a process could not find the log. If it is only the snapshot that is missing,
+	// those who follow the entries do not notice, and one that knows nothing would begin anew.
+	doubted bool
 
 	// When the keys go. Times of the monotonic clock; forever: never.
 	refreshed int64         // when their TTL was set last, by this process
@@ -74,7 +77,7 @@ func (s *stream) from(server string) (changed bool) {
 
 // forget lets go of what belongs to a history that may be gone.
 func (s *stream) forget() {
-	s.marks, s.newest, s.ttl = [len(s.marks)]timeline{}, store.Position{}, 0
+	s.marks, s.newest, s.ttl, s.doubted = [len(s.marks)]timeline{}, store.Position{}, 0, false
 }
 
 // read computes the times of entries that follow a position, and goes by what they say.

@@ -105,7 +105,7 @@ func TestLayers(t *testing.T) {
 			"cmd puts the parts together and is the only one that names a concrete log",
 		},
 		{
-			"server/replica/simulation", []string{"server/replica", "server/metrics", "limiter", "store"}, nil,
+			"server/replica/simulation", []string{"server/replica", "server/alone", "server/config", "server/metrics", "limiter", "store"}, nil,
 			"it runs the log in Redis, the replicas and the engine as they are, and is part of no program",
 		},
 		{

@@ -24,6 +24,7 @@ type call struct {
 	answered  bool
 	done      bool // outcome is set
 	shared    bool // others were told of the same grant
+	alone     bool // it was made without the log
 	outcome   limiter.Event
 }
 
@@ -34,6 +35,7 @@ type answer struct {
 	pool        string
 	startWithin time.Duration
 	left        time.Duration
+	alone       bool // granted without the log
 }
 
 type answerKind byte
@@ -66,7 +68,11 @@ func (n *node) acquire(c *call) {
 	for _, pool := range j.pools {
 		c.acquire.Targets = append(c.acquire.Targets, limiter.Target{Pool: pool, Model: model, Charges: charges(pool, j.tokens, j.output)})
 	}
-	n.submit(&c.acquire, c, nil)
+	if n.solo.away {
+		n.askAlone(c)
+	} else {
+		n.submit(&c.acquire, c, nil)
+	}
 	n.process.after(c.block, func() { n.depart(c, limiter.Away) })
 }
 
@@ -99,6 +105,10 @@ func (n *node) depart(c *call, how limiter.Departure) {
 		return
 	}
 	c.departure = how
+	if n.solo.away {
+		n.leaveAlone(c, how)
+		return
+	}
 	p := c.place
 	if p == nil {
 		return // it is not decided yet: await asks again
@@ -131,6 +141,7 @@ func (c *call) ended(ev *limiter.Event) {
 		return
 	}
 	c.done, c.outcome = true, *ev
+	c.process.node.solo.forget(c)
 	if !c.departing {
 		c.tell()
 	}
@@ -150,13 +161,19 @@ func (c *call) tell() {
 		c.answer(&answer{kind: kind})
 	case c.over:
 		c.answered = true
-		if !c.shared && !ev.Again {
+		switch {
+		case c.alone && n.solo.away && !c.shared:
+			n.applyAlone(&limiter.Release{Lease: ev.Lease, Outcome: limiter.Unsent})
+		case c.alone && !c.shared:
+			n.submit(&limiter.Release{Lease: ev.Lease, Outcome: limiter.Unsent}, nil, nil)
+		case c.alone:
+		case !c.shared && !ev.Again:
 			n.process.world.tell("%s: job %d has gone: %s is given back", n.process, c.job.number, leaseName(ev.Lease))
 			n.submit(&limiter.Cancel{Key: c.acquire.Key, Lease: ev.Lease, Departure: limiter.Gone}, nil, nil)
 		}
 	default:
 		n.process.world.tell("%s: job %d is granted %s in %s", n.process, c.job.number, leaseName(ev.Lease), ev.Pool)
-		c.answer(&answer{answerGrant, ev.Lease, ev.Pool, ev.StartWithin, ev.Left})
+		c.answer(&answer{answerGrant, ev.Lease, ev.Pool, ev.StartWithin, ev.Left, c.alone})
 	}
 }
 
@@ -191,8 +208,13 @@ func (n *node) fail(b *batch) {
 
 // release takes the end of a call; ack is called when that is in the log.
 func (n *node) release(r *limiter.Release, ack func()) {
-	if n.serving {
+	switch {
+	case !n.serving:
+	case !n.solo.away:
 		n.submit(r, nil, ack)
+	case n.solo.engine.Granted(r.Lease):
+		n.applyAlone(r)
+		ack()
 	}
 }
 
@@ -202,6 +224,6 @@ func (n *node) renew(l limiter.LeaseID) {
 	}
 }
 
-func sortedKeys(places map[limiter.Key]*place) []limiter.Key {
-	return slices.SortedFunc(maps.Keys(places), func(a, b limiter.Key) int { return bytes.Compare(a[:], b[:]) })
+func sortedKeys[V any](m map[limiter.Key]V) []limiter.Key {
+	return slices.SortedFunc(maps.Keys(m), func(a, b limiter.Key) int { return bytes.Compare(a[:], b[:]) })
 }

@@ -22,7 +22,7 @@ func (s *server) transact(commands [][]any, connection string) ([]any, error) {
 func writes(commands [][]any) bool {
 	for _, c := range commands {
 		switch c[0] {
-		case "xrange", "hmget", "hgetall", "get", "client", "xlen", "memory", "publish":
+		case "xrange", "hmget", "hgetall", "get", "client", "xlen", "exists", "publish":
 		default:
 			return true
 		}
@@ -70,6 +70,11 @@ func (s *server) command(c []any, connection string) any {
 			s.do(effect{kind: effectSetField, key: key, field: text(c[i]), value: text(c[i+1])})
 		}
 		return added
+	case "exists":
+		if v == nil {
+			return int64(0)
+		}
+		return int64(1)
 	case "get":
 		if v == nil {
 			return nil

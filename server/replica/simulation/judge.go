@@ -27,17 +27,20 @@ type Result struct {
 	Lost     int     // used grants that are not charged
 	Open     int     // leases and waiters that are left in the end
 	Kept     int     // keys without a TTL
+	Emptied  int     // logs that were begun with nothing though somebody knew more
 	Unheard  int     // releases that nobody took
 	Dead     bool    // no traffic in the end
 
-	Calls   int           // that reached the provider
-	Share   float64       // of what could have been used in the end
-	Doubles int           // requests that are charged twice: a waste
-	Slow    bool          // the first grant came later than 2 s after the faults
-	First   time.Duration // after the faults
-	Late    int           // grants that came too late to be used
-	Breaks  int           // of the log
-	mix     *mix
+	Calls               int           // that reached the provider
+	Share               float64       // of what could have been used in the end
+	Doubles             int           // requests that are charged twice: a waste
+	Slow                bool          // the first grant came later than 2 s after the faults
+	First               time.Duration // after the faults
+	Late                int           // grants that came too late to be used
+	Breaks              int           // of the log
+	Alone               int           // grants that were made without it
+	Elsewhere, Compared int           // replicas whose engine is of another history in the end, and of this
+	mix                 *mix
 }
 
 // Failures says in words what must not be; nil: nothing was.
@@ -52,6 +55,7 @@ func (r *Result) Failures() (list []string) {
 	say(r.Lost > 0 && !r.mix.loses, "lost: %d used grants are not charged", r.Lost)
 	say(r.Open > 0, "open: %d leases or waiters are left", r.Open)
 	say(r.Kept > 0, "kept: %d keys have no TTL", r.Kept)
+	say(r.Emptied > 0, "emptied: %d logs were begun with nothing though somebody knew more", r.Emptied)
 	say(r.Unheard > 0, "unheard: %d releases", r.Unheard)
 	say(r.Dead, "dead: %.2f of the quota is used in the end", r.Share)
 	return list
@@ -63,8 +67,8 @@ func (w *world) judge(m *mix) (r Result) {
 	worst, windows := w.provider.worst()
 	r.Worst, r.Over, r.Windows = worst.over(), worst.amount > worst.quota, windows.over()
 	r.Where = fmt.Sprintf("%s of %s until %.3f s", worst.counter.metric, worst.counter.pool, worst.at.Seconds())
-	r.Calls, r.Late, r.Breaks = len(w.workers.used), w.workers.late, w.breaks
-	r.Unheard = w.workers.unheard
+	r.Calls, r.Late, r.Breaks, r.Alone = len(w.workers.used), w.workers.late, w.breaks, w.alone
+	r.Unheard, r.Emptied = w.workers.unheard, w.emptied
 	w.traffic(&r)
 	for _, s := range w.servers {
 		for _, name := range s.keys.names() {
@@ -223,10 +227,12 @@ func (w *world) compare(r *Result, alone *limiter.Engine, first store.Snapshot, 
 			}
 			if i == len(entries) {
 				w.tell("%s: is in another history", x.process)
+				r.Elsewhere++
 				continue
 			}
 			rest = entries[i+1:]
 		}
+		r.Compared++
 		e, _, _, err := replica.Replay(store.Snapshot{Position: at, Time: applied, State: n.engine.Snapshot(nil)}, rest)
 		switch {
 		case err != nil:
@@ -244,7 +250,7 @@ func (w *world) compare(r *Result, alone *limiter.Engine, first store.Snapshot, 
 func (w *world) account(r *Result, alone *limiter.Engine) {
 	leases := map[limiter.Key]limiter.LeaseID{}
 	for _, u := range w.workers.used {
-		if u.at+hold < w.quiet {
+		if u.at+hold < w.quiet || u.alone { // of those that hear of the log late, it need not know
 			continue
 		}
 		var charged int64

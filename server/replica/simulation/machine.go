@@ -74,6 +74,7 @@ func (n *node) Apply(a *replica.Applying) {
 		panic("simulation: the engine panicked")
 	}
 	n.narrate(a, events)
+	defer n.solo.follow(n, a.Command)
 	acquire, _ := a.Command.(*limiter.Acquire)
 	for i := range events {
 		ev := &events[i]

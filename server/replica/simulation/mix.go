@@ -14,6 +14,9 @@ type mix struct {
 	margin uint32
 }
 
+// halfMargin leaves a part to each replica that fits a call.
+const halfMargin = 500_000
+
 const (
 	second = time.Second
 	milli  = time.Millisecond
@@ -88,6 +91,54 @@ var mixes = []mix{
 	}},
 	{name: "partition", faults: func(w *world) {
 		w.cut(w.when(), w.somebody(), w.between(200*milli, 5*second))
+	}},
+	{name: "marginpart", least: 2, margin: halfMargin, faults: func(w *world) { // one after the other
+		t := w.begin
+		for _, r := range w.hosts {
+			if w.chance(0.8) {
+				w.cut(t, r, w.between(second, 5*second))
+			}
+			t += w.between(0, 2500*milli)
+		}
+	}},
+	{name: "margincrash", margin: halfMargin, loses: true, faults: func(w *world) {
+		t := w.between(w.begin, w.begin+second)
+		for _, r := range w.hosts {
+			w.cut(t, r, w.between(2*second, 5*second))
+		}
+		w.crash(t + w.between(500*milli, 2*second))
+		w.crash(t + w.between(500*milli, 2*second))
+	}},
+	{name: "clockpause", least: 2, faults: func(w *world) { // joins while the clock stands, and one who knows better comes back
+		w.at(w.when(), func() {
+			s := w.primary
+			s.setClock(s.nanos(), pick(w, 0, 0.5))
+			away := w.somebody()
+			d := w.between(second, 4*second)
+			w.tell("%s: its clock stands or is slow; %s stands still for %v", s, away, d)
+			away.still = w.now() + d
+			for _, r := range w.hosts {
+				if r != away {
+					r.kill()
+					w.after(w.between(50*milli, d), r.start)
+				}
+			}
+		})
+		w.at(w.quiet, func() { w.primary.setClock(w.primary.nanos(), 1) })
+	}},
+	{name: "clockwipe", least: 2, loses: true, faults: func(w *world) { // who begins the log has another wall clock
+		w.at(w.between(w.begin+second, w.quiet-4*second), func() {
+			fresh := w.somebody()
+			fresh.wall += pick(w, time.Hour, -time.Hour, w.between(-5*second, 5*second))
+			fresh.kill()
+			for _, r := range w.hosts {
+				if r != fresh {
+					w.cut(w.now(), r, w.between(second, 3*second))
+				}
+			}
+			w.primary.wipe()
+			w.after(w.between(10*milli, 500*milli), fresh.start)
+		})
 	}},
 	{name: "evict", faults: func(w *world) {
 		w.at(w.when(), w.evict)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
+	"github.com/watermaster-project/watermaster/server/alone"
 	"github.com/watermaster-project/watermaster/server/metrics"
 	"github.com/watermaster-project/watermaster/server/replica"
 	"github.com/watermaster-project/watermaster/store"
@@ -27,6 +28,7 @@ type node struct {
 	leading   bool
 	reads     bool // somebody has something to tell
 
+	solo   solo
 	engine *limiter.Engine
 	places map[limiter.Key]*place
 	alarm  limiter.Time // when it rings; Never: it is not set
@@ -43,6 +45,9 @@ type batch struct {
 func (p *process) serve() {
 	w := p.world
 	p.node = &node{process: p, places: map[limiter.Key]*place{}, incarnation: w.random.Uint64() | 1, alarm: limiter.Never}
+	if w.margin > 0 {
+		p.node.solo.breaker = alone.NewBreaker(100*milli, w.random.Int64N)
+	}
 	w.spawn(p, p.node.open)
 }
 
@@ -71,10 +76,10 @@ func (n *node) open() {
 	n.replica = replica.New(replica.Options{
 		Log: n.log, Organization: organization, Incarnation: n.incarnation, Machine: n,
 		Meter:         func() replica.Meter { return meter{p} },
-		SnapshotEvery: snapshotEvery,
-		Sleep:         func(d time.Duration) { p.wait(ctx, d, nil) },
-		Clock:         func() time.Duration { _, m := p.clock(); return time.Duration(m) },
-		Go:            spawn,
+		SnapshotEvery: snapshotEvery, Beside: n.lostAlone, Tries: w.tries,
+		Sleep: func(d time.Duration) { p.wait(ctx, d, nil) },
+		Clock: func() time.Duration { _, m := p.clock(); return time.Duration(m) },
+		Go:    spawn,
 	})
 	for !p.dead {
 		err := n.replica.Open(ctx)
@@ -110,6 +115,12 @@ func (n *node) nudged(string) {
 
 // submit adds a command to the batch that gathers.
 func (n *node) submit(cmd limiter.Command, c *call, ack func()) {
+	if n.solo.away {
+		if c, ok := cmd.(*limiter.Cancel); ok {
+			n.solo.owing = append(n.solo.owing, *c)
+		}
+		return
+	}
 	if n.gathering == nil {
 		n.gathering = &batch{}
 	}
@@ -125,7 +136,7 @@ func (n *node) submit(cmd limiter.Command, c *call, ack func()) {
 // lead commits what gathers, or only reads.
 func (n *node) lead(read bool) {
 	n.reads = n.reads || read
-	if n.leading || !n.serving || n.gathering == nil && !n.reads {
+	if n.leading || !n.serving || n.solo.away || n.gathering == nil && !n.reads {
 		return
 	}
 	n.leading = true
@@ -137,19 +148,28 @@ func (n *node) commit() {
 	ctx := context.Background()
 	for !p.dead && (n.gathering != nil || n.reads) {
 		n.reads = false
-		b := n.gathering
+		b, began := n.gathering, p.world.instant()
 		if b == nil {
 			if err := n.replica.Read(ctx); err != nil {
 				n.failed("read", err)
+				n.unreached(began, nil)
 			}
-			continue
+		} else {
+			n.gathering, n.flying = nil, b
+			err := n.replica.Commit(ctx, &b.Batch)
+			n.flying = nil
+			switch {
+			case err == nil && n.solo.breaker != nil:
+				n.solo.breaker.Succeeded()
+			case err != nil:
+				n.failed("commit", err)
+				if !n.unreached(began, b) {
+					n.fail(b)
+				}
+			}
 		}
-		n.gathering, n.flying = nil, b
-		err := n.replica.Commit(ctx, &b.Batch)
-		n.flying = nil
-		if err != nil {
-			n.failed("commit", err)
-			n.fail(b)
+		if n.solo.away {
+			break
 		}
 	}
 	n.leading = false

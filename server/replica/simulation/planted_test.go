@@ -32,7 +32,7 @@ var planted = []struct {
 		commands = append(commands, more...)
 `,
 	}}},
-	{"2: a lease is named by the engine's counter", "failover", 1000, []change{{
+	{"2: a lease is named by the engine's counter", "burstfail", 1000, []change{{
 		"server/replica/simulation/call.go", "Key: j.key(), Lease: n.nextLease(),",
 		"Key: j.key(), Lease: limiter.LeaseID{Incarnation: n.incarnation, Count: n.counted()},",
 	}, {
@@ -64,7 +64,7 @@ var planted = []struct {
 		"server/replica/simulation/call.go", "answerGrant, ev.Lease, ev.Pool, ev.StartWithin,",
 		"answerGrant, ev.Lease, ev.Pool, startWithin + n.replica.Now().Sub(c.acquire.Arrived),",
 	}}},
-	{"6: a claim counts though its sender has missed a join", "clockjoin,pause,combo", 3000, []change{{
+	{"6: a claim counts though its sender has missed a join", "clockpause", 1000, []change{{
 		"store/redis/timeline.go", "	case e.claim.Base == t.base:", "	default:",
 	}}},
 	{"7: servers are not told apart", "failback,burstback,failover", 1000, []change{{
@@ -75,14 +75,37 @@ var planted = []struct {
 	{"8: a log with one key is not begun anew", "evict", 100, []change{{
 		"server/replica/simulation/script.go", "ok && len(xrange(log, at, at).([]any)) == 1 {", "ok && at != \"\" || log != nil {",
 	}}},
-	{"9: whoever finds the log missing begins it at once", "wipefresh,joins,wipepart,combo", 3000, []change{{
-		"store/redis/create.go", "	settled, err := l.yield(ctx, s, from.Position)\n", "	settled, err := true, error(nil)\n",
+	{"9: whoever finds the log missing begins it at once", "evict", 300, []change{{
+		"store/redis/contest.go", "	created, echo := s.contest.enter()\n", "	if l != nil {\n		return nil\n	}\n	created, echo := s.contest.enter()\n",
 	}}},
 	{"10: what was settled is not restored", "burstwipe,burstfail", 1000, []change{{
 		"limiter/lost.go", "		case known == nil && e.matters(t):", "		case known == nil && t.state == ticketOpen:",
 	}}},
+	{"11: what is restored has the times of the former log", "clockwipe", 3000, []change{{
+		"limiter/lost.go", "		s.Left = max(1, t.until.Sub(e.now)) //", "		s.Left = time.Duration(t.until) //",
+	}, {
+		"limiter/lost.go", "Age: e.now.Sub(t.granted), TTL: t.ttl,", "Age: time.Duration(t.granted), TTL: t.ttl,",
+	}, {
+		"limiter/restore.go", "		s := &c.Leases[i]\n", "		s := &c.Leases[i]\n		s.Age = e.now.Sub(Time(s.Age))\n		s.Left = Time(s.Left).Sub(e.now)\n",
+	}}},
 	{"12: a wipe is taken for idleness", "wipefresh", 1000, []change{{
 		"store/redis/load.go", "max(0, time.Duration(ns))", "max(time.Hour, time.Duration(ns))",
+	}}},
+	{"13: the margin is divided among those that are seen", "marginpart", 1000, []change{{
+		"server/replica/simulation/solo.go", "	s.engine.Leave(", "	seen := settings(w.margin)\n	seen.MaxReplicas = n.seen()\n	s.engine.Leave(",
+	}, {
+		"server/replica/simulation/solo.go", "		Organization: settings(w.margin),", "		Organization: seen,",
+	}, {
+		"server/replica/simulation/solo.go", "// seek looks for", `func (n *node) seen() (count int) {
+	for _, p := range n.engine.Peers(nil) {
+		if p.Heard.Add(3*time.Second) > n.replica.Now() {
+			count++
+		}
+	}
+	return max(1, count)
+}
+
+// seek looks for`,
 	}}},
 	{"no roll call", "lateswitch,burstlate", 1000, []change{{
 		"limiter/rollcall.go", "r.underWay, r.since, r.until, r.missing = c.History, true,", "r.underWay, r.since, r.until, r.missing = c.History, false,",

@@ -23,7 +23,7 @@ func TestRedis(t *testing.T) {
 		if err := real.FlushAll(context.Background()).Err(); err != nil {
 			t.Fatal(err)
 		}
-		w := &world{random: rand.New(rand.NewPCG(seed, 1))}
+		w := &world{random: rand.New(rand.NewPCG(seed, 1)), network: calm}
 		s := w.newServer("a")
 		s.primary = true
 		s.setClock(1_700_000_000_123*1_000_000, 0)
@@ -84,7 +84,7 @@ func (c *commands) next() []any {
 	case 6:
 		return []any{"hset", snapshot, "at", id(), "place", place(), pick(w, "state", "timeline", "before", "kept"), word()}
 	case 7:
-		return []any{"get", marker}
+		return pick(w, []any{"get", marker}, []any{"exists", snapshot})
 	case 8:
 		return []any{"set", marker, word()}
 	case 9:

@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/watermaster-project/watermaster/server/replica"
 )
 
 // Mixes lists the names of the mixes of faults.
@@ -53,6 +55,10 @@ func Run(name string, seed uint64, o Options) Result {
 
 // furnish puts everything in its place.
 func (w *world) furnish(m *mix) {
+	w.tries = pick(w, 1, replica.Tries)
+	if w.margin > 0 {
+		w.tries = 1
+	}
 	w.begin, w.quiet = 1500*milli, 9*second
 	c := &w.workers
 	c.world, c.until = w, 16*second

@@ -31,6 +31,10 @@ func (s *server) create(keys []string, args []any) any {
 	if at, ok := snapshot.field("at").(string); ok && len(xrange(log, at, at).([]any)) == 1 {
 		return nil
 	}
+	if text(args[2]) == "" && s.world.network == calm && s.world.known(s) {
+		s.world.tell("%s: the log is begun with nothing, though somebody knows more", s)
+		s.world.emptied++
+	}
 	s.command([]any{"del", keys[0], keys[1]}, "")
 	id := streamID{uint64(s.clock()), uint64(number(args[0]))}
 	s.xadd(keys[0], nil, []any{id.String(), "e", args[1]})

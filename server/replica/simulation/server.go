@@ -8,7 +8,7 @@ import (
 
 // What a client is told by the server's side.
 var (
-	errReadOnly = errors.New("READONLY You can't write against a read only replica.")
+	errReadOnly = errors.New("this server is a replica and takes no writes")
 	errRefused  = errors.New("connection refused")
 	errTimeout  = errors.New("i/o timeout")
 	errEnded    = errors.New("use of closed network connection")

@@ -45,7 +45,7 @@ func TestSeeds(t *testing.T) {
 	rows := make([]row, len(names))
 	var next, failures atomic.Int64
 	var lock sync.Mutex
-	start := time.Now()
+	start, told := time.Now(), time.Now()
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
@@ -61,7 +61,8 @@ func TestSeeds(t *testing.T) {
 				if report(t, &r) {
 					failures.Add(1)
 				}
-				if i > 0 && i%100_000 == 0 {
+				if testing.Verbose() && time.Since(told) > 10*time.Second {
+					told = time.Now()
 					rate := float64(i) / time.Since(start).Seconds()
 					fmt.Printf("%d of %d seeds, %.0f a second, %.0f s left\n", i, seeds, rate, float64(seeds-i)/rate)
 				}
@@ -99,10 +100,10 @@ func report(t *testing.T, r *Result) (failed bool) {
 
 // A row sums up a mix.
 type row struct {
-	seeds, failed, over, diverged, lost, dead, slow, double, late, calls, breaks int
-	worst                                                                        float64
-	worstSeed                                                                    uint64
-	share, windows                                                               float64
+	seeds, failed, over, diverged, lost, dead, slow, double, late, calls, breaks, alone, elsewhere, compared int
+	worst                                                                                                    float64
+	worstSeed                                                                                                uint64
+	share, windows                                                                                           float64
 }
 
 func (x *row) add(r *Result) {
@@ -122,6 +123,9 @@ func (x *row) add(r *Result) {
 	x.late += r.Late
 	x.calls += r.Calls
 	x.breaks += r.Breaks
+	x.alone += r.Alone
+	x.elsewhere += r.Elsewhere
+	x.compared += r.Compared
 	x.share += r.Share
 	x.windows = max(x.windows, r.Windows)
 	if r.Worst > x.worst {
@@ -130,13 +134,13 @@ func (x *row) add(r *Result) {
 }
 
 func table(to io.Writer, names []string, rows []row) {
-	fmt.Fprintf(to, "%-12s %7s %6s %6s %7s %8s %7s %6s %6s %6s %6s %6s %6s %6s %6s %6s\n",
-		"mix", "seeds", "failed", "over", "worst", "seed", "window", "diverg", "lost", "dead", "slow2s", "double", "late", "calls", "breaks", "share")
+	fmt.Fprintf(to, "%-12s %7s %6s %6s %7s %8s %7s %6s %6s %6s %6s %6s %6s %6s %6s %6s %6s %7s %7s\n",
+		"mix", "seeds", "failed", "over", "worst", "seed", "window", "diverg", "lost", "dead", "slow2s", "double", "late", "calls", "breaks", "alone", "share", "alike", "astray")
 	for i, x := range rows {
 		n := max(1, float64(x.seeds))
-		fmt.Fprintf(to, "%-12s %7d %6d %6d %7.3f %8d %7.3f %6d %6d %6d %6d %6d %6.1f %6.0f %6.1f %6.2f\n",
+		fmt.Fprintf(to, "%-12s %7d %6d %6d %7.3f %8d %7.3f %6d %6d %6d %6d %6d %6.1f %6.0f %6.1f %6.1f %6.2f %7d %7d\n",
 			names[i], x.seeds, x.failed, x.over, x.worst, x.worstSeed, x.windows, x.diverged, x.lost, x.dead, x.slow, x.double,
-			float64(x.late)/n, float64(x.calls)/n, float64(x.breaks)/n, x.share/n)
+			float64(x.late)/n, float64(x.calls)/n, float64(x.breaks)/n, float64(x.alone)/n, x.share/n, x.compared, x.elsewhere)
 	}
 }
 

@@ -36,7 +36,7 @@ func (t *transport) attend() {
 		t.attached = nil
 	}
 	if t.attached == nil && s.up && s.stopped <= w.now() && !p.host.cut {
-		t.attached, t.run = s, s.run
+		t.attached, t.run, t.since = s, s.run, w.now()
 		s.listeners = append(s.listeners, t)
 		for _, channel := range t.channels {
 			t.confirm(channel)
@@ -67,4 +67,20 @@ func (s *server) publish(channel, message string) (receivers int64) {
 		})
 	}
 	return receivers
+}
+
+// known says whether a process knows what the log was that is begun on a server: it serves,
+// what it knows matters yet, and it has been near and awake for long enough to have told so.
+func (w *world) known(s *server) bool {
+	for _, h := range w.hosts {
+		p := h.process
+		if p == nil || h.cut || h.still > w.now()-second || p.transport.attached != s || w.now()-p.transport.since < second {
+			continue
+		}
+		n := p.node
+		if n.serving && n.engine != nil && n.replica.Now() < n.engine.Now().Add(hold) {
+			return true
+		}
+	}
+	return false
 }

@@ -21,6 +21,7 @@ type transport struct {
 	channels []string
 	attached *server // listens to its channels
 	run      uint64  // of it then
+	since    time.Duration
 }
 
 var _ redis.Transport = (*transport)(nil)

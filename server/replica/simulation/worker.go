@@ -33,6 +33,7 @@ type use struct {
 	at     time.Duration
 	pool   string
 	tokens int64
+	alone  bool
 }
 
 // A job is one call that somebody wants to make: it asks until it may go.
@@ -207,7 +208,8 @@ func (j *job) use(a *answer) {
 		leaves = w.between(w.now(), deadline+1)
 	}
 	arrives := leaves + pick(w, 0, realTransit, w.between(0, realTransit))
-	w.at(arrives, func() { j.call(a, w.now()+a.left-(w.now()-leaves)) })
+	ends := j.sent + a.left // of the TTL, at the earliest
+	w.at(arrives, func() { j.call(a, ends) })
 }
 
 // call is a call at the provider, which ends within the lease's TTL.
@@ -219,8 +221,11 @@ func (j *job) call(a *answer, ttlEnds time.Duration) {
 	w.provider.count(a.pool, "tokens", w.now(), j.usedTokens, name)
 	w.provider.count(a.pool, "calls", w.now(), 1, name)
 	w.tell("job %d: its call arrives in %s under %s, %d tokens", j.number, a.pool, name, j.usedTokens)
-	c.used = append(c.used, use{a.lease, j.key(), w.now(), a.pool, j.usedTokens})
+	c.used = append(c.used, use{a.lease, j.key(), w.now(), a.pool, j.usedTokens, a.alone})
 	ends := w.now() + w.between(50*time.Millisecond, 2*time.Second)
+	if w.chance(0.1) {
+		ends = ttlEnds
+	}
 	ends = min(ends, ttlEnds-50*time.Millisecond)
 	crashes := w.chance(0.03)
 	w.at(ends, func() {

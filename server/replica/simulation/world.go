@@ -31,7 +31,9 @@ type world struct {
 
 	margin            uint32
 	begin, quiet, end time.Duration // of the faults, of the quiet after them, and of all
-	breaks            int
+	breaks, alone     int
+	emptied           int // see Result
+	tries             int // replica.Options.Tries
 }
 
 // errDead is what a process gets of all that it waits for once it has been killed.

@@ -28,27 +28,33 @@ func StartReplicas(t testing.TB, masters []*Server) (all []*Server) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for _, m := range masters {
-		s := Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-allow-replica-migration", "no")
-		all = append(all, s)
-		master, c := goredis.NewClient(&goredis.Options{Addr: m.Address(), Protocol: 2}), goredis.NewClient(&goredis.Options{Addr: s.Address(), Protocol: 2})
-		defer func() { _, _ = master.Close(), c.Close() }()
-		id, err := master.Do(ctx, "cluster", "myid").Text()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Do(ctx, "cluster", "meet", "127.0.0.1", m.Port).Err(); err != nil {
-			t.Fatal(err)
-		}
-		// It has to hear of the master first.
-		for err = c.Do(ctx, "cluster", "replicate", id).Err(); err != nil; err = c.Do(ctx, "cluster", "replicate", id).Err() {
-			if ctx.Err() != nil {
-				t.Fatalf("the replica does not come up: %v", err)
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		follow(ctx, t, c)
+		all = append(all, startReplica(ctx, t, m))
 	}
 	return all
+}
+
+// startReplica gives a master of a cluster a replica.
+func startReplica(ctx context.Context, t testing.TB, m *Server) *Server {
+	t.Helper()
+	s := Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-allow-replica-migration", "no")
+	master, c := goredis.NewClient(&goredis.Options{Addr: m.Address(), Protocol: 2}), goredis.NewClient(&goredis.Options{Addr: s.Address(), Protocol: 2})
+	defer func() { _, _ = master.Close(), c.Close() }()
+	id, err := master.Do(ctx, "cluster", "myid").Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Do(ctx, "cluster", "meet", "127.0.0.1", m.Port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	// It has to hear of the master first.
+	for err = c.Do(ctx, "cluster", "replicate", id).Err(); err != nil; err = c.Do(ctx, "cluster", "replicate", id).Err() {
+		if ctx.Err() != nil {
+			t.Fatalf("the replica does not come up: %v", err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	follow(ctx, t, c)
+	return s
 }
 
 // follow waits until a replica has what its master has.

@@ -18,7 +18,7 @@ import (
 func ask(id, model string, block time.Duration) *pb.AcquireRequest {
 	return &pb.AcquireRequest{
 		RequestId: id, Project: "p", Destination: &pb.AcquireRequest_Model{Model: model},
-		InputTokens: 7, MaxOutputTokens: proto.Int64(3), Block: durationpb.New(block), LeaseTtl: durationpb.New(time.Minute),
+		InputTokens: 7, MaxOutputTokens: proto.Int64(3), Block: durationpb.New(block), LeaseTtl: durationpb.New(time.Hour), MaxWait: durationpb.New(time.Hour),
 	}
 }
 

@@ -1,9 +1,9 @@
 package faults
 
 import (
+	"bytes"
 	"context"
 	"runtime"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -59,64 +59,55 @@ func startProbe(t *testing.T, replica pb.LimiterServiceClient) *probe {
 	return p
 }
 
-// percentile gives the p-th part of what was measured; it sorts it.
-func percentile(list []time.Duration, p float64) time.Duration {
-	if len(list) == 0 {
-		return 0
-	}
-	slices.Sort(list)
-	return list[min(len(list)-1, int(p*float64(len(list))))]
+// absences are the ways in which Redis is away for all replicas.
+var absences = []struct {
+	name  string
+	begin func(s *redistest.Server, l *line)
+	end   func(s *redistest.Server, l *line)
+}{
+	{"stopped", func(s *redistest.Server, _ *line) { s.Pause() }, func(s *redistest.Server, _ *line) { s.Continue() }},
+	{"cut off", func(_ *redistest.Server, l *line) { l.partition() }, func(_ *redistest.Server, l *line) { l.heal() }},
+	{"mute", func(_ *redistest.Server, l *line) { l.mute() }, func(_ *redistest.Server, l *line) { l.heal() }},
+	{"refusing", func(_ *redistest.Server, l *line) { l.refuse() }, func(_ *redistest.Server, l *line) { l.heal() }},
+	{"slow", func(_ *redistest.Server, l *line) { l.slow(time.Second) }, func(_ *redistest.Server, l *line) { l.heal() }},
 }
 
 // Row 8. Redis is stopped, cut off, refuses connections or is slow, for all replicas. Each call
-// has an answer by when_away (margin) within the timeout and 50 ms; nothing grows meanwhile; it is as
-// before within 2 s; and the provider has nothing to refuse.
+// has an answer by when_away (margin) within the timeout and 50 ms; it is as before within 2 s;
+// and the provider has nothing to refuse.
 func TestAway(t *testing.T) {
 	heavy(t)
-	long := figure(2*time.Second, 30*time.Second)
-	for _, row := range []struct {
-		name  string
-		begin func(s *redistest.Server, l *line)
-		end   func(s *redistest.Server, l *line)
-	}{
-		{"stopped", func(s *redistest.Server, _ *line) { s.Pause() }, func(s *redistest.Server, _ *line) { s.Continue() }},
-		{"cut off", func(_ *redistest.Server, l *line) { l.partition() }, func(_ *redistest.Server, l *line) { l.heal() }},
-		{"mute", func(_ *redistest.Server, l *line) { l.mute() }, func(_ *redistest.Server, l *line) { l.heal() }},
-		{"refusing", func(_ *redistest.Server, l *line) { l.refuse() }, func(_ *redistest.Server, l *line) { l.heal() }},
-		{"slow", func(_ *redistest.Server, l *line) { l.slow(time.Second) }, func(_ *redistest.Server, l *line) { l.heal() }},
-	} {
-		t.Run(row.name, func(t *testing.T) { // one after the other: goroutines are counted
+	for _, row := range absences {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			s := redistest.Start(t)
 			way := connect(t, s.Address())
 			a, b := join(t, budget, way.url()), join(t, budget, way.url())
 			l := drive(t, a.address, b.address)
-			l.alone = true
 			l.granted(0, 5*time.Second)
-			time.Sleep(2500 * time.Millisecond) // the first window is over
+			time.Sleep(window)
 			before := l.rate(l.now()-window, l.now())
 			row.begin(s, way)
 			began := l.now()
-			time.Sleep(200 * time.Millisecond)
+			time.Sleep(2 * timeout)
+			disturbed := watchMachine(t)
 			p := startProbe(t, a.limiter)
-			time.Sleep(long / 3)
-			goroutines, files := runtime.NumGoroutine(), descriptors(t, "self")
-			time.Sleep(long * 2 / 3)
-			moreGoroutines, moreFiles := runtime.NumGoroutine(), descriptors(t, "self")
+			time.Sleep(figure(2*time.Second, 30*time.Second))
 			p.end()
 			row.end(s, way)
 			healed := l.now()
 			back := l.granted(healed, 10*time.Second)
 			time.Sleep(window)
-			after := l.rate(healed, l.now())
+			after := l.rate(healed+back, l.now())
 			p99 := percentile(p.took, 0.99)
-			t.Logf("%d answers while away, p50 %v, p99 %v; %.0f grants a second before, %.0f while away, %.0f after, the first %v after; goroutines %d, %d, files %d, %d",
-				len(p.took), percentile(p.took, 0.5), p99, before, l.rate(began+200*time.Millisecond, healed), after, back,
-				goroutines, moreGoroutines, files, moreFiles)
+			t.Logf("%d answers while away, p50 %v, p99 %v; %.0f grants a second before, %.0f while away, %.0f after, the first %v after",
+				len(p.took), percentile(p.took, 0.5), p99, before, l.rate(began+2*timeout, healed), after, back)
+			if disturbed() {
+				l.end()
+				return
+			}
 			if p99 > timeout+50*time.Millisecond {
 				t.Errorf("p99 of answers while Redis is away is %v, want %v", p99, timeout+50*time.Millisecond)
-			}
-			if moreGoroutines > goroutines+30 || moreFiles > files+10 {
-				t.Errorf("goroutines grew from %d to %d and files from %d to %d", goroutines, moreGoroutines, files, moreFiles)
 			}
 			if back > 2*time.Second || after < before/2 {
 				t.Errorf("the first grant came %v after Redis, and then %.0f a second, want %.0f", back, after, before)
@@ -124,6 +115,55 @@ func TestAway(t *testing.T) {
 			l.end()
 		})
 	}
+}
+
+// Goroutines, connections and files do not grow while Redis is away, nor from one absence to
+// the next. It is not parallel: they are counted in this process.
+func TestNothingGrowsWhileAway(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes real time; without -short it runs")
+	}
+	s := redistest.Start(t)
+	way := connect(t, s.Address())
+	a, b := join(t, budget, way.url()), join(t, budget, way.url())
+	l := drive(t, a.address, b.address)
+	l.granted(0, 5*time.Second)
+	count := func() (goroutines, files int) { return runtime.NumGoroutine(), descriptors(t, "self") }
+	time.Sleep(time.Second)
+	beforeGoroutines, beforeFiles := count()
+	for range figure(1, 10) {
+		for _, row := range absences[:4] {
+			row.begin(s, way)
+			time.Sleep(figure(400*time.Millisecond, 5*time.Second))
+			early, earlyFiles := count()
+			time.Sleep(figure(800*time.Millisecond, 20*time.Second))
+			late, lateFiles := count()
+			row.end(s, way)
+			l.granted(l.now(), 10*time.Second)
+			time.Sleep(500 * time.Millisecond)
+			if late > early+30 || lateFiles > earlyFiles+20 {
+				t.Errorf("%s: goroutines grew from %d to %d, files from %d to %d", row.name, early, late, earlyFiles, lateFiles)
+			}
+		}
+	}
+	time.Sleep(500 * time.Millisecond)
+	goroutines, files := count()
+	t.Logf("goroutines %d before and %d after all absences, files %d and %d", beforeGoroutines, goroutines, beforeFiles, files)
+	if goroutines > beforeGoroutines+30 || files > beforeFiles+20 {
+		t.Errorf("goroutines grew from %d to %d, files from %d to %d", beforeGoroutines, goroutines, beforeFiles, files)
+	}
+	l.end()
+	a.end()
+	b.end()
+	if n := stuck(); n > 0 {
+		t.Errorf("%d calls are still in the servers after they have ended", n)
+	}
+}
+
+// stuck counts the goroutines that are in an organization's work.
+func stuck() int {
+	b := make([]byte, 16<<20)
+	return bytes.Count(b[:runtime.Stack(b, true)], []byte("server.(*organization).propose"))
 }
 
 // One replica of three loses Redis, the others do not. It says so, and who asks goes to

@@ -17,6 +17,7 @@ func TestRedisKilled(t *testing.T) {
 	a, b := join(t, budget, s.URL()), join(t, budget, s.URL())
 	l := drive(t, a.address, b.address)
 	l.granted(0, 5*time.Second)
+	disturbed := watchMachine(t)
 	var worst time.Duration
 	for range figure(5, 200) {
 		time.Sleep(700 * time.Millisecond)
@@ -27,7 +28,7 @@ func TestRedisKilled(t *testing.T) {
 		worst = max(worst, l.granted(pong, 10*time.Second))
 	}
 	t.Logf("the first grant came at most %v after PONG", worst)
-	if worst > time.Second {
+	if worst > time.Second && !disturbed() {
 		t.Errorf("the first grant came %v after PONG, want at most 1s", worst)
 	}
 	l.end()

@@ -67,13 +67,25 @@ func join(t *testing.T, configuration, url string, before ...func(*redis.Log) st
 	m := &member{t: t, said: &transcript{out: t.Output()}}
 	logger := slog.New(slog.NewTextHandler(m.said, nil))
 	log, err := redis.Open(t.Context(), url, redis.Options{Logger: logger})
-	must(t, err)
+	for try := 0; err != nil; try++ { // on a busy machine Redis may seem to be away
+		if try == 5 || !errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		log, err = redis.Open(t.Context(), url, redis.Options{Logger: logger})
+	}
 	var used store.Log = log
 	for _, wrap := range before {
 		used = wrap(log)
 	}
-	m.server, err = server.New(t.Context(), server.Options{Config: cfg, Log: used, Logger: logger, SnapshotEvery: 1 << 18})
-	must(t, err)
+	for try := 0; ; try++ { // likewise
+		m.server, err = server.New(t.Context(), server.Options{Config: cfg, Log: used, Logger: logger, SnapshotEvery: 1 << 18})
+		if err == nil {
+			break
+		}
+		if try == 5 || !errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	m.address = listener.Addr().String()

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
 )
@@ -84,6 +83,3 @@ func descriptors(t testing.TB, pid string) int {
 	}
 	return len(list)
 }
-
-// settled waits a moment for what has just ended to be gone.
-func settled() { time.Sleep(200 * time.Millisecond) }

@@ -19,7 +19,7 @@ func TestWakeUp(t *testing.T) {
 	replicas := []*member{join(t, budget, s.URL()), join(t, budget, s.URL())}
 	holder := acquire(t, ask("first", "narrow", time.Second), 2*time.Second, replicas[0].limiter)
 	var took []time.Duration
-	var late []time.Duration // of timers, on this machine
+	disturbed := watchMachine(t)
 	for i := range figure(200, 2000) {
 		a, b := replicas[i%2], replicas[(i+1)%2]
 		woken := make(chan time.Time, 1)
@@ -29,9 +29,6 @@ func TestWakeUp(t *testing.T) {
 			woken <- time.Now()
 		}()
 		eventually(t, "one waits", 5*time.Second, func() bool { return waiting(t, a.monitor, "narrow", "concurrency") == 1 })
-		before := time.Now()
-		time.Sleep(time.Millisecond)
-		late = append(late, time.Since(before)-time.Millisecond)
 		start := time.Now()
 		if _, err := release(t, holder.GetLeaseId(), time.Second, b.limiter); err != nil {
 			t.Fatal(err)
@@ -39,12 +36,9 @@ func TestWakeUp(t *testing.T) {
 		took = append(took, (<-woken).Sub(start))
 		holder = g
 	}
-	p50, p99, machine := percentile(took, 0.5), percentile(took, 0.99), percentile(late, 0.95)
-	t.Logf("from the release to the answer: p50 %v, p99 %v, longest %v; timers were late by %v at p95", p50, p99, took[len(took)-1], machine)
-	if p99 > 50*time.Millisecond {
-		if machine > 5*time.Millisecond {
-			t.Skipf("others use the machine: timers are late by %v, so nothing can be said of a tail", machine)
-		}
+	p50, p99 := percentile(took, 0.5), percentile(took, 0.99)
+	t.Logf("from the release to the answer: p50 %v, p99 %v, longest %v", p50, p99, took[len(took)-1])
+	if p99 > 50*time.Millisecond && !disturbed() {
 		t.Errorf("p99 is %v, want 50ms", p99)
 	}
 }
