@@ -197,7 +197,7 @@ func (a *attacker) end() {
 func TestAbuse(t *testing.T) {
 	heavy(t)
 	const most = 2.0
-	r := startRemote(t, remoteOptions{fmt.Sprintf(neighbours, 1000), benchSpeed}, 4) // what is settled is soon forgotten
+	r := startRemote(t, remoteOptions{Config: fmt.Sprintf(neighbours, 1000), Speed: benchSpeed}, 4) // what is settled is soon forgotten
 	good := &prober{t: t, conns: r.conns, organization: "quiet"}
 	good.probe(time.Second)
 	before := r.figures(true)

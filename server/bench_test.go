@@ -59,13 +59,22 @@ const emptyMethod = "/watermaster.bench.Empty/Call"
 const benchSpeed = 60
 
 // load keeps calls in flight for n calls, and gives the server's µs for each.
-func (r *remote) load(b *testing.B, n, inFlight int, call func(c *grpc.ClientConn, i int64) error) float64 {
+func (r *remote) load(b *testing.B, n, inFlight int, call callFunc) float64 {
+	before := r.figures(false).CPU
+	keepInFlight(b, r.conns, n, inFlight, call)
+	return float64(r.figures(false).CPU-before) / float64(n)
+}
+
+// A callFunc makes one call, the i-th from 1 on.
+type callFunc func(c *grpc.ClientConn, i int64) error
+
+// keepInFlight makes n calls, so many at a time.
+func keepInFlight(b *testing.B, conns []*grpc.ClientConn, n, inFlight int, call callFunc) {
 	var next atomic.Int64
 	var all sync.WaitGroup
-	before := r.figures(false).CPU
 	for w := range inFlight {
 		all.Go(func() {
-			c := r.conns[w%len(r.conns)]
+			c := conns[w%len(conns)]
 			for {
 				i := next.Add(1)
 				if i > int64(n) {
@@ -79,7 +88,66 @@ func (r *remote) load(b *testing.B, n, inFlight int, call func(c *grpc.ClientCon
 		})
 	}
 	all.Wait()
-	return float64(r.figures(false).CPU-before) / float64(n)
+}
+
+// A fleet makes the calls that are measured.
+type fleet struct {
+	ctx           context.Context
+	run           int64 // in the ids of its requests
+	ids           atomic.Int64
+	organizations []string // one after the other
+	leases        []string // by call: of acquire, released by settle
+}
+
+// newFleet makes one of rounds of n calls.
+func newFleet(b *testing.B, n int, organizations ...string) *fleet {
+	return &fleet{ctx: b.Context(), run: time.Now().UnixNano(), organizations: organizations, leases: make([]string, n+1)}
+}
+
+func (f *fleet) empty(c *grpc.ClientConn, _ int64) error {
+	return c.Invoke(f.ctx, emptyMethod, &emptypb.Empty{}, &emptypb.Empty{})
+}
+
+func (f *fleet) floor(c *grpc.ClientConn, _ int64) error {
+	return c.Invoke(f.ctx, floorMethod, &emptypb.Empty{}, &emptypb.Empty{})
+}
+
+func (f *fleet) ask(c *grpc.ClientConn) (lease string, err error) {
+	i := f.ids.Add(1)
+	a, err := pb.NewLimiterServiceClient(c).Acquire(f.ctx, &pb.AcquireRequest{
+		RequestId: fmt.Sprintf("0190d1f0-7a4e-7c5b-%x-%d", f.run, i), Project: projectNames[i%100],
+		Organization: f.organizations[i%int64(len(f.organizations))],
+		Destination:  &pb.AcquireRequest_Route{Route: "smart"}, PriorityClass: "interactive",
+		InputTokens: 1200, MaxOutputTokens: proto.Int64(800), LeaseTtl: durationpb.New(10 * time.Minute),
+	})
+	if err == nil && (a.GetGranted() == nil || len(a.GetGranted().Charges) != 6) {
+		err = fmt.Errorf("got %v, want a grant with 6 charges", a)
+	}
+	return a.GetGranted().GetLeaseId(), err
+}
+
+func (f *fleet) release(c *grpc.ClientConn, lease string) error {
+	_, err := pb.NewLimiterServiceClient(c).Release(f.ctx, &pb.ReleaseRequest{
+		LeaseId: lease, Outcome: pb.Outcome_OUTCOME_SUCCEEDED,
+		Consumption: &pb.ReleaseRequest_Usage{Usage: &pb.Usage{InputTokens: proto.Int64(1200), OutputTokens: proto.Int64(300)}},
+	})
+	return err
+}
+
+// acquire leaves its lease to settle.
+func (f *fleet) acquire(c *grpc.ClientConn, i int64) (err error) {
+	f.leases[i], err = f.ask(c)
+	return err
+}
+
+func (f *fleet) settle(c *grpc.ClientConn, i int64) error { return f.release(c, f.leases[i]) }
+
+func (f *fleet) both(c *grpc.ClientConn, _ int64) error {
+	lease, err := f.ask(c)
+	if err != nil {
+		return err
+	}
+	return f.release(c, lease)
 }
 
 // BenchmarkServer measures the server's processor time for each call, with 64 in flight
@@ -96,56 +164,18 @@ func BenchmarkServer(b *testing.B) {
 
 func benchServerWith(b *testing.B, connections int) {
 	const inFlight, round = 64, 20_000
-	r := startRemote(b, remoteOptions{benched, benchSpeed}, connections)
-	ctx := context.Background()
-	run := time.Now().UnixNano()
-	empty := func(c *grpc.ClientConn, _ int64) error {
-		return c.Invoke(ctx, emptyMethod, &emptypb.Empty{}, &emptypb.Empty{})
-	}
-	ids := atomic.Int64{}
-	acquire := func(c *grpc.ClientConn, _ int64) (*pb.AcquireResponse, error) {
-		i := ids.Add(1)
-		a, err := pb.NewLimiterServiceClient(c).Acquire(ctx, &pb.AcquireRequest{
-			RequestId: fmt.Sprintf("0190d1f0-7a4e-7c5b-%x-%d", run, i), Project: projectNames[i%100],
-			Destination: &pb.AcquireRequest_Route{Route: "smart"}, PriorityClass: "interactive",
-			InputTokens: 1200, MaxOutputTokens: proto.Int64(800), LeaseTtl: durationpb.New(10 * time.Minute),
-		})
-		if err == nil && (a.GetGranted() == nil || len(a.GetGranted().Charges) != 6) {
-			err = fmt.Errorf("got %v, want a grant with 6 charges", a)
-		}
-		return a, err
-	}
-	release := func(c *grpc.ClientConn, lease string) error {
-		_, err := pb.NewLimiterServiceClient(c).Release(ctx, &pb.ReleaseRequest{
-			LeaseId: lease, Outcome: pb.Outcome_OUTCOME_SUCCEEDED,
-			Consumption: &pb.ReleaseRequest_Usage{Usage: &pb.Usage{InputTokens: proto.Int64(1200), OutputTokens: proto.Int64(300)}},
-		})
-		return err
-	}
-	both := func(c *grpc.ClientConn, i int64) error {
-		a, err := acquire(c, i)
-		if err != nil {
-			return err
-		}
-		return release(c, a.GetGranted().LeaseId)
-	}
-	leases := make([]string, round+1) // of one round, released behind its measurement
-	alone := func(c *grpc.ClientConn, i int64) error {
-		a, err := acquire(c, i)
-		leases[i] = a.GetGranted().GetLeaseId()
-		return err
-	}
-	settle := func(c *grpc.ClientConn, i int64) error { return release(c, leases[i]) }
-	r.load(b, round, inFlight, empty)
+	r := startRemote(b, remoteOptions{Config: benched, Speed: benchSpeed}, connections)
+	f := newFleet(b, round, "acme")
+	r.load(b, round, inFlight, f.empty)
 	for range 3 {
-		r.load(b, round, inFlight, both)
+		r.load(b, round, inFlight, f.both)
 	}
 	var e, a, p, ra, rp []float64
 	for b.Loop() {
-		x := r.load(b, round, inFlight, empty)
-		y := r.load(b, round, inFlight, alone)
-		r.load(b, round, inFlight, settle)
-		z := r.load(b, round, inFlight, both)
+		x := r.load(b, round, inFlight, f.empty)
+		y := r.load(b, round, inFlight, f.acquire)
+		r.load(b, round, inFlight, f.settle)
+		z := r.load(b, round, inFlight, f.both)
 		e, a, p, ra, rp = append(e, x), append(a, y), append(p, z), append(ra, y/x), append(rp, z/x)
 	}
 	b.ReportMetric(median(e), "empty-µs")

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
@@ -154,6 +155,9 @@ const freshFor = 500 * time.Millisecond
 
 // lead commits what has gathered, and hands over to one who came meanwhile, if any.
 func (o *organization) lead() {
+	if o.replica.Shared() {
+		runtime.Gosched() // whoever is about to ask joins this batch; nobody is waited for
+	}
 	var done *batch
 	for {
 		if done != nil && o.pass(done) {

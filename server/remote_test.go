@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"net"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -31,6 +33,7 @@ import (
 	"github.com/watermaster-project/watermaster/server/config"
 	"github.com/watermaster-project/watermaster/server/web"
 	"github.com/watermaster-project/watermaster/store/memory"
+	"github.com/watermaster-project/watermaster/store/redis"
 )
 
 // What is measured is measured on a server in a process of its own: the test's binary, started
@@ -41,7 +44,8 @@ const remoteVariable = "WATERMASTER_TEST_SERVER"
 
 type remoteOptions struct {
 	Config string
-	Speed  int64 // of log time; 0: 1
+	Speed  int64  // of log time; 0: 1. Over a store it goes at it from remote.hurry on
+	Store  string // URL of the log in Redis; "": it is in memory
 }
 
 // remoteAddresses are where a server's process listens.
@@ -64,16 +68,29 @@ func serveRemote(options string) {
 	var o remoteOptions
 	must(json.Unmarshal([]byte(options), &o))
 	debug.SetGCPercent(400) // as `watermaster serve` does
-	start, speed := time.Now(), max(1, o.Speed)
-	clock := func() int64 { return start.UnixNano() + speed*int64(time.Since(start)) }
 	cfg, err := config.Parse("test.yaml", []byte(o.Config), time.Unix(1, 0))
 	must(err)
-	s, err := New(context.Background(), Options{
-		Config: cfg, Log: memory.Open(memory.Options{Clock: clock}), Peer: web.PeerOf,
-	})
+	clock := newRemoteClock(o.Speed)
+	served := Options{Config: cfg, Log: memory.Open(memory.Options{Clock: clock.wall}), Peer: web.PeerOf}
+	if o.Store == "" {
+		clock.hurry()
+	} else {
+		served.SnapshotEvery = 256 << 10 // as `watermaster serve` has it
+		served.Log, err = redis.Open(context.Background(), o.Store, redis.Options{
+			Timeout: 10 * time.Second, // it is not to be measured how it fails
+			Clock:   func() (wall, monotonic int64) { return clock.wall(), clock.monotonic() },
+		})
+		must(err)
+	}
+	s, err := New(context.Background(), served)
 	must(err)
 	plain := s.NewGRPC()
 	plain.RegisterService(&emptyService, nil)
+	if strings.HasPrefix(o.Store, "redis://") {
+		least, err := newFloor(o.Store)
+		must(err)
+		plain.RegisterService(least.service(), nil)
+	}
 	secure := s.NewGRPC(grpc.Creds(encrypted()))
 	w, err := web.New(web.Options{NewGRPC: s.NewGRPC, Ready: s.Ready, Authorize: s.AuthorizeHTTP})
 	must(err)
@@ -91,14 +108,40 @@ func serveRemote(options string) {
 	must(tell.Encode(at))
 	stop := profileBench()
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		if in.Text() == "gc" {
+		switch in.Text() {
+		case "gc":
 			debug.FreeOSMemory()
+		case "hurry":
+			clock.hurry()
 		}
 		must(tell.Encode(s.figures()))
 	}
 	stop()
 	os.Exit(0)
 }
+
+// A remoteClock is what a server's process has for a clock. It goes at another speed from when
+// it is told to: a process that joins a shared log has to do that in real time.
+type remoteClock struct {
+	start time.Time
+	speed int64
+	slow  atomic.Int64 // for so many ns it goes as others do
+}
+
+func newRemoteClock(speed int64) *remoteClock {
+	c := &remoteClock{start: time.Now(), speed: max(1, speed)}
+	c.slow.Store(math.MaxInt64)
+	return c
+}
+
+func (c *remoteClock) hurry() { c.slow.CompareAndSwap(math.MaxInt64, int64(time.Since(c.start))) }
+
+func (c *remoteClock) monotonic() int64 {
+	d := int64(time.Since(c.start))
+	return d + max(0, d-c.slow.Load())*(c.speed-1)
+}
+
+func (c *remoteClock) wall() int64 { return c.start.UnixNano() + c.monotonic() }
 
 func must(err error) {
 	if err != nil {
@@ -210,9 +253,20 @@ func (r *remote) stop() {
 }
 
 // figures asks how the server's process does; rest: after its garbage is collected.
-func (r *remote) figures(rest bool) (f figures) {
+func (r *remote) figures(rest bool) figures {
 	r.t.Helper()
-	fmt.Fprintln(r.in, map[bool]string{true: "gc"}[rest])
+	return r.tell(map[bool]string{true: "gc"}[rest])
+}
+
+// hurry lets its log time go at remoteOptions.Speed.
+func (r *remote) hurry() {
+	r.t.Helper()
+	r.tell("hurry")
+}
+
+func (r *remote) tell(what string) (f figures) {
+	r.t.Helper()
+	fmt.Fprintln(r.in, what)
 	r.read(&f)
 	return f
 }

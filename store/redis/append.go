@@ -23,8 +23,9 @@ func (l *Log) Append(ctx context.Context, organization string, after store.Posit
 	if batch.Number != 0 {
 		value := appendEntry(make([]byte, 0, entryLen+len(batch.Payload)), &entry{
 			Position: store.Position{Incarnation: batch.Incarnation, Number: batch.Number},
-			claim:    batch.Claim, join: batch.Join, hold: max(0, batch.Hold), payload: batch.Payload,
+			claim:    batch.Claim, join: batch.Join, hold: max(0, batch.Hold),
 		})
+		value = append(value, batch.Payload...)
 		commands = append(commands, []any{"xadd", s.keys.log, "nomkstream", "*", entryField, value})
 	}
 	commands = append(commands, []any{"xrange", s.keys.log, id(after), "+"})

@@ -114,7 +114,7 @@ func randomEntry(r *rand.Rand) entry {
 	return entry{
 		Position: store.Position{Major: r.Uint64(), Minor: r.Uint64(), Incarnation: r.Uint64(), Number: r.Uint64()},
 		claim:    store.Claim{Time: store.Time(r.Uint64()), Base: r.Uint64(), Wall: int64(r.Uint64())},
-		join:     r.IntN(2) == 0, hold: time.Duration(r.Int64()), payload: []byte(fmt.Sprint(r.Uint64()))[:r.IntN(8)],
+		join:     r.IntN(2) == 0, hold: time.Duration(r.Int64()), payload: fmt.Sprint(r.Uint64())[:r.IntN(8)],
 	}
 }
 
@@ -182,7 +182,7 @@ func TestTimelineNeverGoesBack(t *testing.T) {
 
 // Nothing that stands in Redis makes us panic.
 func FuzzReplies(f *testing.F) {
-	e := entry{payload: []byte("x")}
+	e := entry{payload: "x"}
 	line := begin(&e)
 	f.Add("1-2", string(appendEntry(nil, &e)), string(line.append(nil)), "1-2", "5")
 	f.Fuzz(func(_ *testing.T, id, value, line, at, kept string) {

@@ -18,7 +18,7 @@ type entry struct {
 	claim          store.Claim
 	join           bool
 	hold           time.Duration // 0: for ever
-	payload        []byte
+	payload        string
 }
 
 // Each entry of the stream has one field. Its value:
@@ -77,19 +77,22 @@ func parseEntry(reply any) (e entry, err error) {
 	if value[0] != entryFormat {
 		return e, fmt.Errorf("entry %s has format %d, and this version knows %d", id, value[0], entryFormat)
 	}
-	b := []byte(value)
+	var b [entryLen]byte
+	copy(b[:], value)
 	number := func(i int) uint64 { return binary.BigEndian.Uint64(b[i:]) }
 	e.Incarnation, e.Number = number(1), number(9)
 	e.join = b[headLen]&joinFlag != 0
 	e.claim = store.Claim{Time: store.Time(number(headLen + 1)), Base: number(headLen + 9), Wall: int64(number(headLen + 17))}
 	e.hold = time.Duration(number(headLen + 25))
-	e.payload = b[entryLen:]
+	e.payload = value[entryLen:]
 	return e, nil
 }
 
 // id gives the stream's name for a place.
 func id(p store.Position) string {
-	return strconv.FormatUint(p.Major, 10) + "-" + strconv.FormatUint(p.Minor, 10)
+	b := make([]byte, 0, 41) // two numbers of 20 digits
+	b = append(strconv.AppendUint(b, p.Major, 10), '-')
+	return string(strconv.AppendUint(b, p.Minor, 10))
 }
 
 func parseID(id string) (p store.Position, err error) {

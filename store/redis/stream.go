@@ -93,7 +93,7 @@ func (s *stream) read(t timeline, entries []entry, now int64, to []store.Entry) 
 		}
 		s.note(&t)
 		s.hold(e.hold, now)
-		to = append(to, store.Entry{Position: e.Position, Time: t.time, Join: e.join, Payload: e.payload})
+		to = append(to, store.Entry{Position: e.Position, Time: t.time, Join: e.join, Payload: []byte(e.payload)})
 	}
 	if t.at.Compare(s.newest) >= 0 {
 		s.newest = t.at
