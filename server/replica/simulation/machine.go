@@ -80,6 +80,7 @@ func (n *node) Apply(a *replica.Applying) {
 	n.narrate(a, events)
 	defer n.solo.follow(n, a.Command)
 	acquire, _ := a.Command.(*limiter.Acquire)
+	var outcome *limiter.Event // of the call's own
 	for i := range events {
 		ev := &events[i]
 		own := acquire != nil && ev.Key == acquire.Key
@@ -87,14 +88,18 @@ func (n *node) Apply(a *replica.Applying) {
 		case limiter.Granted, limiter.Refused, limiter.Lapsed:
 			told := n.unqueued(ev, own)
 			if own && c != nil {
-				c.shared = told > 0
-				c.ended(ev)
+				// A grant of its place comes first, and then the same again, for this call.
+				outcome = ev
+				c.shared = c.shared || told > 0
 			}
 		case limiter.Queued:
 			if own {
 				n.queued(acquire)
 			}
 		}
+	}
+	if outcome != nil {
+		c.ended(outcome)
 	}
 	switch cmd := a.Command.(type) {
 	case *limiter.Acquire:
