@@ -74,10 +74,10 @@ func (l *Log) create(ctx context.Context, organization string, from store.Snapsh
 	expired := !lost && !half && s.loaded && // its keys expire together
 		age >= time.Duration(now-s.readAt)
 	s.mu.Unlock()
-	if !expired { // else Redis has lost nothing since, and nobody knows of anything that matters
-		if err := l.yield(ctx, s, from.Position, !lost && age >= settling); err != nil {
-			return err
-		}
+	// Even a log that has expired by all that is known here may have been somebody's until now:
+	// Redis's clock may have stepped.
+	if err := l.yield(ctx, s, from.Position, expired || !lost && age >= settling); err != nil {
+		return err
 	}
 
 	wall, now := l.clock()

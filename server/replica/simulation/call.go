@@ -16,6 +16,7 @@ type call struct {
 	process *process
 	block   time.Duration
 
+	received  int64 // by the monotonic clock
 	acquire   limiter.Acquire
 	place     *place // where it waits; nil: it does not
 	departure limiter.Departure
@@ -54,6 +55,12 @@ func (n *node) nextLease() limiter.LeaseID {
 	return limiter.LeaseID{Incarnation: n.incarnation, Count: n.leases}
 }
 
+// arrived gives when the call arrived, in the time of the log that is followed now.
+func (c *call) arrived() limiter.Time {
+	_, monotonic := c.process.clock()
+	return c.process.node.replica.Now().Add(-time.Duration(monotonic - c.received))
+}
+
 // acquire takes a call.
 func (n *node) acquire(c *call) {
 	if !n.serving {
@@ -61,6 +68,7 @@ func (n *node) acquire(c *call) {
 		return
 	}
 	j := c.job
+	_, c.received = n.process.clock()
 	c.acquire = limiter.Acquire{
 		Key: j.key(), Lease: n.nextLease(), Project: j.project, Class: j.class,
 		Arrived: n.replica.Now(), MaxWait: patience, TTL: ttl,
@@ -135,12 +143,16 @@ func (c *call) left() {
 	c.answer(&answer{kind: answerWait})
 }
 
-// ended is told what has become of the request.
-func (c *call) ended(ev *limiter.Event) {
+// ended is told what has become of the request. A grant says how long after an arrival a
+// call may leave; the worker counts from this call's own.
+func (c *call) ended(ev *limiter.Event, arrived limiter.Time) {
 	if c.answered || c.done {
 		return
 	}
 	c.done, c.outcome = true, *ev
+	if ev.Kind == limiter.Granted {
+		c.outcome.StartWithin += arrived.Sub(c.arrived())
+	}
 	c.process.node.solo.forget(c)
 	if !c.departing {
 		c.tell()

@@ -50,7 +50,10 @@ func (r *Result) Failures() (list []string) {
 			list = append(list, fmt.Sprintf(format, args...))
 		}
 	}
-	say(r.Over && !r.mix.splits, "over: %.3f of %s", r.Worst, r.Where)
+	// No cold start knows what is in flight: calls that were granted by who has died, and
+	// forgotten by Redis.
+	inFlight := r.mix.loses && r.Windows <= 1
+	say(r.Over && !r.mix.splits && !inFlight, "over: %.3f of %s", r.Worst, r.Where)
 	say(r.Diverged != "", "diverged: %s", r.Diverged)
 	say(r.Lost > 0 && !r.mix.loses, "lost: %d used grants are not charged", r.Lost)
 	say(r.Open > 0, "open: %d leases or waiters are left", r.Open)

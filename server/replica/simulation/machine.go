@@ -52,7 +52,7 @@ func (n *node) Orphans(propose func(limiter.Command)) {
 			continue
 		}
 		again := p.calls[len(p.calls)-1].acquire
-		again.Lease = n.nextLease()
+		again.Lease, again.Arrived = n.nextLease(), p.calls[len(p.calls)-1].arrived()
 		p.lease = again.Lease
 		propose(&again)
 	}
@@ -80,6 +80,7 @@ func (n *node) Apply(a *replica.Applying) {
 	n.narrate(a, events)
 	defer n.solo.follow(n, a.Command)
 	acquire, _ := a.Command.(*limiter.Acquire)
+	var outcome *limiter.Event // of the call's own
 	for i := range events {
 		ev := &events[i]
 		own := acquire != nil && ev.Key == acquire.Key
@@ -87,14 +88,18 @@ func (n *node) Apply(a *replica.Applying) {
 		case limiter.Granted, limiter.Refused, limiter.Lapsed:
 			told := n.unqueued(ev, own)
 			if own && c != nil {
-				c.shared = told > 0
-				c.ended(ev)
+				// A grant of its place comes first, and then the same again, for this call.
+				outcome = ev
+				c.shared = c.shared || told > 0
 			}
 		case limiter.Queued:
 			if own {
 				n.queued(acquire)
 			}
 		}
+	}
+	if outcome != nil {
+		c.ended(outcome, min(c.acquire.Arrived, n.engine.Now()))
 	}
 	switch cmd := a.Command.(type) {
 	case *limiter.Acquire:
@@ -126,7 +131,7 @@ func (n *node) queued(cmd *limiter.Acquire) {
 		p = &place{}
 		n.places[cmd.Key] = p
 	}
-	p.arrived, p.lease = cmd.Arrived, cmd.Lease
+	p.arrived, p.lease = min(cmd.Arrived, n.engine.Now()), cmd.Lease
 }
 
 // unqueued ends a place: the calls at it are told why. shared: so is another. It says how
@@ -141,13 +146,8 @@ func (n *node) unqueued(ev *limiter.Event, shared bool) int {
 	p.calls = nil
 	for _, c := range calls {
 		c.place = nil
-		told := *ev
-		if ev.Kind == limiter.Granted {
-			// The engine counts from the arrival of the latest call; this one may be older.
-			told.StartWithin += max(0, p.arrived.Sub(c.acquire.Arrived))
-			c.shared = shared || len(calls) > 1
-		}
-		c.ended(&told)
+		c.shared = shared || len(calls) > 1
+		c.ended(ev, p.arrived) // which is that of the latest call that the log knows of
 	}
 	return len(calls)
 }

@@ -8,7 +8,7 @@ type mix struct {
 	faults func(w *world)
 	least  int  // replicas
 	keeps  bool // servers are restarted
-	loses  bool // a process may die while Redis forgets: what only it knew is lost
+	loses  bool // what only a process knew that died, or only a server that had been replaced, may be lost
 	evicts bool // may end without a snapshot
 	splits bool // may go over the quota, see log.md: two servers grant, or two clocks lie at once
 	margin uint32
@@ -169,7 +169,7 @@ var mixes = []mix{
 	{name: "idle", faults: func(w *world) {
 		w.skip(w.begin+2*second, w.between(hold, 3*hold)) // the keys may expire meanwhile
 	}},
-	{name: "split", splits: true, least: 2, faults: func(w *world) {
+	{name: "split", splits: true, loses: true, least: 2, faults: func(w *world) {
 		w.at(w.when(), func() { w.failover(w.between(100*milli, 3*second), true) })
 	}},
 	{name: "combo", splits: true, loses: true, faults: func(w *world) {

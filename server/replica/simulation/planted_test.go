@@ -44,7 +44,7 @@ var planted = []struct {
 		"limiter/acquire.go", "	delete(e.keys, t.key)\n	t.keyed = false\n	return false",
 		"	if t.state == ticketOpen {\n		e.settle(t, Unsent, nil)\n	}\n	delete(e.keys, t.key)\n	t.keyed = false\n	return false",
 	}}},
-	{"5: what an answer is late counts as waited", "stutter", 1000, []change{{
+	{"5: what an answer is late counts as waited", "stutter", 3000, []change{{
 		"server/replica/simulation/call.go", "answerGrant, ev.Lease, ev.Pool, ev.StartWithin,",
 		"answerGrant, ev.Lease, ev.Pool, startWithin + n.replica.Now().Sub(c.acquire.Arrived),",
 	}}},

@@ -199,10 +199,8 @@ func (n *node) applyAlone(cmd limiter.Command) {
 		for _, c := range calls {
 			s.owing = append(s.owing, limiter.Cancel{Key: ev.Key, Lease: c.acquire.Lease, Departure: limiter.Gone})
 			c.place = nil
-			told := ev
-			told.StartWithin += arrived.Sub(c.acquire.Arrived)
 			c.alone, c.shared, c.departing = true, len(calls) > 1, false
-			c.ended(&told)
+			c.ended(&ev, arrived)
 		}
 	}
 	n.armAlone()
