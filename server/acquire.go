@@ -58,10 +58,11 @@ const maxStale = 3
 
 // An asked is what stays of a request that is asked anew.
 type asked struct {
-	arrived limiter.Time  // 0: not yet
-	block   time.Duration // what is left of it
-	waited  time.Duration // granted: over all calls of the request
-	again   bool          // granted: it was told before
+	arrived  limiter.Time  // 0: not yet
+	received time.Time     // the same, by the process's clock
+	block    time.Duration // what is left of it
+	waited   time.Duration // granted: over all calls of the request
+	again    bool          // granted: it was told before
 }
 
 // acquire asks an organization. stale says that the answer may only be due to a
@@ -74,9 +75,13 @@ func (s *Server) acquire(ctx context.Context, o *organization, req *pb.AcquireRe
 		c.free()
 		return nil, false, err
 	}
-	if a.arrived == 0 {
-		a.arrived = o.now()
+	switch {
+	case a.arrived == 0:
+		a.arrived, a.received = o.now(), time.Now()
+	case o.replica.Shared():
+		a.arrived = o.now().Add(-time.Since(a.received))
 	}
+	c.received = a.received
 	c.request.Arrived = a.arrived
 	c.request.Lease = o.nextLease()
 	if d := e.diversions[c.request.Route]; d != nil {
@@ -128,6 +133,7 @@ func (s *Server) ask(ctx context.Context, o *organization, c *call, a *asked, co
 		if out, back, moved, err = s.alone(ctx, o, c, a); !back {
 			break
 		}
+		c.acquire.Arrived = o.arrived(c)
 		c.askAgain(o.nextLease(), o.now())
 	}
 	if counted {
@@ -140,6 +146,15 @@ func (s *Server) ask(ctx context.Context, o *organization, c *call, a *asked, co
 		return s.wait(ctx, o, c, a)
 	}
 	return &c.out, false, nil
+}
+
+// arrived gives when a call arrived, in the time of the log as it is now: one that is shared
+// may have been begun anew meanwhile, with another time.
+func (o *organization) arrived(c *call) limiter.Time {
+	if !o.replica.Shared() {
+		return c.acquire.Arrived
+	}
+	return o.now().Add(-time.Since(c.received))
 }
 
 // isCrowded says whether as many wait in all as may, so that a request may not join them. One

@@ -127,6 +127,9 @@ func (o *organization) tell(c *call, ev *limiter.Event, acquire *limiter.Acquire
 		return
 	}
 	o.write(&c.out, ev)
+	if ev.Kind == limiter.Granted && o.replica.Shared() {
+		c.out.count(min(acquire.Arrived, o.engine().Now()).Sub(o.arrived(c)))
+	}
 	for i := range acquire.Targets {
 		o.loads.join(o.engine(), &c.out.load, acquire.Targets[i].Pool, acquire.Class)
 	}

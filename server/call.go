@@ -21,6 +21,7 @@ type call struct {
 	request   policy.Request
 	diversion *diversion // of the route; nil: it has none
 	acquire   limiter.Acquire
+	received  time.Time // the Acquire
 	release   limiter.Release
 	report    limiter.Report
 	renew     limiter.Renew

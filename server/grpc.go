@@ -31,11 +31,6 @@ const (
 	answerTime       = 20 * time.Second // that it has for that
 )
 
-// workers is how many goroutines a gRPC server keeps for calls, so that not every call has to
-// grow a stack anew, which costs a tenth of it. Calls beyond them have goroutines of their own:
-// those that wait hold nobody up.
-const workers = 64
-
 // NewGRPC makes a gRPC server with the services, health and reflection, and the bounds on
 // what callers may do. Further options come last.
 func (s *Server) NewGRPC(more ...grpc.ServerOption) *grpc.Server {
@@ -51,7 +46,6 @@ func (s *Server) NewGRPC(more ...grpc.ServerOption) *grpc.Server {
 	unary = append(unary, s.checkUnary)
 	stream = append(stream, s.checkStream)
 	options := append([]grpc.ServerOption{
-		grpc.NumStreamWorkers(workers),
 		grpc.ChainUnaryInterceptor(unary...),
 		grpc.ChainStreamInterceptor(stream...),
 		grpc.MaxRecvMsgSize(maxMessage),

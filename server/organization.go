@@ -248,7 +248,7 @@ func (o *organization) Orphans(propose func(limiter.Command)) {
 		case waits && lease.Incarnation == o.incarnation:
 		case p.calls != nil:
 			again := p.calls.acquire
-			again.Lease = o.nextLease()
+			again.Lease, again.Arrived = o.nextLease(), o.arrived(p.calls)
 			again.MaxWait = max(0, again.MaxWait-engine.Now().Sub(p.since))
 			propose(&again)
 		case !waits:

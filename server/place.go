@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/watermaster-project/watermaster/limiter"
 )
 
@@ -32,7 +34,7 @@ func (o *organization) queued(cmd *limiter.Acquire) {
 	for i := range cmd.Targets {
 		p.pools = append(p.pools, cmd.Targets[i].Pool)
 	}
-	p.arrived, p.lease = cmd.Arrived, cmd.Lease
+	p.arrived, p.lease = min(cmd.Arrived, o.engine().Now()), cmd.Lease
 }
 
 // await lets a call wait at a place.
@@ -65,16 +67,20 @@ func (o *organization) unqueued(ev *limiter.Event, shared bool) {
 		c.end.shared = shared
 		o.tellLater(c, ev, p)
 		if ev.Kind == limiter.Granted {
-			// The engine counts from the arrival of the latest call; this one may be older.
-			older := max(0, p.arrived.Sub(c.acquire.Arrived))
-			c.end.event.Waited += older
-			c.end.event.StartWithin += older
+			c.end.count(p.arrived.Sub(o.arrived(c)))
 		}
 		c = next
 	}
 	if len(o.spares) < maxSpares {
 		o.spares = append(o.spares, p)
 	}
+}
+
+// count counts a grant from another arrival, so much earlier than that of the latest call, from
+// which the engine counts; or later, where the log does not know of the latest.
+func (r *outcome) count(earlier time.Duration) {
+	r.event.Waited = max(0, r.event.Waited+earlier)
+	r.event.StartWithin += earlier
 }
 
 // maxSpares bounds the places that are kept for use again.
