@@ -31,7 +31,7 @@ func TestSeeds(t *testing.T) {
 	seeds := *seedsFlag
 	switch {
 	case seeds == 0 && testing.Short():
-		seeds = 10 * len(names)
+		seeds = 3 * len(names)
 	case seeds == 0:
 		seeds = 10_000
 	}
