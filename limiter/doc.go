@@ -34,7 +34,8 @@
 // once, and the waiters of a process that is not heard are not granted. When entries may be
 // lost nothing is granted until those that may know more have told it (rollcall.go, lost.go,
 // restore.go): charges at the times at which they were made, so that the windows hold what they
-// would have held.
+// would have held. Each process that joins has a seat (seat.go), by which it knows its part of
+// the margin while it cannot reach the log.
 //
 // # Cost
 //

@@ -5,8 +5,8 @@
 //
 // It starts a redis-server of its own, the replicas, as processes, and a strict stand-in
 // for the provider, which refuses with 429 whatever exceeds the quotas of config.yaml.
-// Half-way it kills a replica (kill -9), which comes back a little later, and then Redis,
-// which comes back with what its append-only file holds. At the end stand how often the provider
+// Half-way it kills a replica (kill -9), then Redis, which comes back with what its append-only
+// file holds, and last the replica comes back. At the end stand how often the provider
 // refused (never, or the command fails), how full its fullest window was, how much of the quota was used, how
 // long each class waited, and the errors that workers saw and got over.
 //

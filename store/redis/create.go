@@ -16,7 +16,8 @@ import (
 //
 //	KEYS  log, snapshot, marker
 //	ARGV  second part of the id, entry, state, TTL in ms, new marker,
-//	      marker that was known, for how long (ns): "" and 0 if something was lost
+//	      marker that was known ("": none; "lost": something was lost, so there is a new one),
+//	      for how long (ns)
 const CreateScript = `
 local at = redis.call('HGET', KEYS[2], 'at')
 if at and #redis.call('XRANGE', KEYS[1], at, at) == 1 then return false end

@@ -9,8 +9,9 @@
 //	wm:marker                 random; in a cluster wm:marker:{…}, one for each slot used
 //
 // Braces, % and blanks in an organization's name are written %7b and so on. What processes
-// tell each other goes over the channel wm:{ORGANIZATION}:nudge. The keys of an idle
-// organization expire together, 2 s after its hold; the marker never does.
+// tell each other goes over the channel wm:{ORGANIZATION}:nudge. The log and the
+// snapshot of an idle organization expire together, 2 s after its hold, and now about then; the
+// marker never does.
 //
 // # Exactly once
 //
@@ -40,7 +41,8 @@
 // as well, which says who executed it.
 //
 // Snapshot.History is made of the id of the log's first entry and of the server. A log is
-// begun anew by who had come furthest; others give it Options.Yield.
+// begun anew by who had come furthest; others give it Options.Yield, unless
+// nobody else is there.
 //
 // Kept is for how long the beginner of a log has seen the marker unchanged, on one server;
 // 0 if it knows that the log has not expired. So maxmemory-policy has to be noeviction.

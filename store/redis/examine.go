@@ -141,7 +141,7 @@ func (e *examiner) version() {
 		found = "Valkey " + other + " (compatible with Redis " + version + ")"
 	}
 	if major, _, _ := strings.Cut(version, "."); atoi(major) < 7 {
-		e.say(Fail, "version", found, "upgrade to Redis 7.0 or later: PEXPIRE GT and what scripts may do are needed")
+		e.say(Fail, "version", found, "upgrade to Redis 7.0 or later, or a Valkey: earlier ones are not tested")
 		return
 	}
 	e.say(OK, "version", found, "")

@@ -7,6 +7,8 @@
 // request id; it sends nothing once start_within has passed; and it goes on
 // telling of a call that has ended until somebody has taken note of it.
 //
+// The tests of faults on real servers use it as well.
+//
 // The stand-in knows nothing of leases and judges by arrival alone. Whether a call leaves
 // in time is decided at the instant of its arrival, so that a machine which is busy with
 // other things makes a call late, but never unjustly sent.
