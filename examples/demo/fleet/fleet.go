@@ -20,7 +20,6 @@ type Options struct {
 	// Block is how long a worker lets a call be held while it waits, and Patience how much longer it
 	// waits for an answer before it asks another replica.
 	Block, Patience time.Duration
-	MaxWait         time.Duration // 0: the class's
 	TTL             time.Duration // of leases
 	// Call says what a worker of a class does next.
 	Call func(class string, r *rand.Rand) Call

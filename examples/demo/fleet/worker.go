@@ -46,9 +46,6 @@ func (w *worker) call(ctx context.Context, id string, c Call) {
 		PriorityClass: w.class, InputTokens: c.Input, MaxOutputTokens: proto.Int64(c.Output),
 		LeaseTtl: durationpb.New(o.TTL), Block: durationpb.New(o.Block),
 	}
-	if o.MaxWait > 0 {
-		req.MaxWait = durationpb.New(o.MaxWait)
-	}
 	w.ledger.note(func(t *Tally) { t.Asked++; t.Waiting++ })
 	w.at = w.home
 	g, sent := w.acquire(ctx, req)
