@@ -21,6 +21,7 @@ func newRoot() *cobra.Command {
 		newServe(),
 		newCheck(),
 		newSimulate(),
+		newProvider(),
 		newKey(),
 		newTop(),
 		newHealthcheck(),
