@@ -34,7 +34,7 @@ type LimitReport struct {
 	Used      int64   `json:"used"`      // as it stands now
 	Worst     int64   `json:"worst"`     // the most that any window held, wherever it began
 	Fullest   float64 `json:"fullest"`   // the same, of the quota
-	Use       float64 `json:"use"`       // of what could have been used from the first call to the last
+	Use       float64 `json:"use"`       // of what could have been used from the first call to the last, at least a window
 }
 
 // Report tells what was seen until now.
@@ -58,6 +58,7 @@ func (s *Server) Report() Report {
 	}
 	for i := range all.Limits {
 		l := &all.Limits[i]
+		to := max(to, from+l.Window)
 		x := LimitReport{
 			Metric: l.Metric.String(), Quota: l.Quota, Shape: l.Shape.String(), Accepted: l.Accepted, Throttled: l.Throttled,
 			Used: s.used(now, i), Worst: l.Worst.Amount, Fullest: l.Worst.Float(), Use: s.provider.Use(i, from, to),

@@ -186,7 +186,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, words wording, f
 	if a.MaxOutput > 0 {
 		c.output = min(c.output, a.MaxOutput/a.Choices)
 	}
-	c.text = words2tokens(c)
+	c.text = compose(c)
 
 	life := s.options.Latency + wish.delay
 	if s.options.Rate > 0 {

@@ -8,14 +8,14 @@ import (
 
 // A stream is an answer as server-sent events.
 type stream struct {
-	w           http.ResponseWriter
-	r           *http.Request
-	cut         int // after so many events the connection breaks; < 0: it does not
-	split       int // bytes that are sent at once; 0: an event
-	rate        float64
-	produced    *int64 // tokens of a choice so far
-	events      int
-	next        time.Time
+	w        http.ResponseWriter
+	r        *http.Request
+	cut      int // after so many events the connection breaks; < 0: it does not
+	split    int // bytes that are sent at once; 0: an event
+	rate     float64
+	produced *int64 // tokens of a choice so far
+	events   int
+	next     time.Time
 }
 
 func (s *stream) begin() {

@@ -11,8 +11,8 @@ const bytesPerToken = 4
 
 var lexicon = [...]string{"water", "flows", "by", "right", "and", "priority", "where", "the", "river", "is", "measured", "at", "every", "gate", "so", "nobody", "waits", "in", "vain", "."}
 
-// words2tokens makes the reply of a call, a token a word.
-func words2tokens(c *call) []string {
+// compose makes the reply of a call, a token a word.
+func compose(c *call) []string {
 	r := rand.New(rand.NewPCG(c.Seed, uint64(c.output))) //nolint:gosec // it is a text, and the same for the same request
 	text := make([]string, c.output)
 	for i := range text {

@@ -152,15 +152,22 @@ func (f *providerFlags) serve(ctx context.Context, w io.Writer) error {
 				say(w, "%s  %d calls, %d refused, %d in flight\n", time.Now().Format(time.TimeOnly), r.Calls, r.Refused, r.InFlight)
 			}
 		case <-ctx.Done():
-			over, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			if err := h.Shutdown(over); err != nil {
-				_ = h.Close() // its time is over
+			stopServing(h)
+			if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("provider: %w", err)
 			}
-			<-ended
 			say(w, "%s", s.Report())
 			return nil
 		}
+	}
+}
+
+// stopServing lets replies end for a second.
+func stopServing(h *http.Server) {
+	over, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := h.Shutdown(over); err != nil {
+		_ = h.Close() // its time is over
 	}
 }
 
