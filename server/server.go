@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -41,6 +42,8 @@ type Options struct {
 	// before it counts as away, and this one goes on alone. It is the log's own timeout.
 	// 0: 100 ms.
 	StoreTimeout time.Duration
+	// Envoy says how Envoy's rate-limit service answers.
+	Envoy EnvoyOptions
 	// Peer says who is at the other end of a call; nil: as gRPC says. A gateway in this process
 	// calls for others.
 	Peer func(context.Context) (*peer.Peer, bool)
@@ -49,10 +52,18 @@ type Options struct {
 	MaxWaiting int
 }
 
+// EnvoyOptions say how Envoy's rate-limit service answers.
+type EnvoyOptions struct {
+	// Domains are those that stand for an organization of another name.
+	Domains map[string]string
+}
+
 // A Server decides for the organizations of a configuration.
 type Server struct {
 	pb.UnimplementedLimiterServiceServer
 	monitor
+	rateLimit rateLimit
+	envoy     EnvoyOptions
 
 	logger        *slog.Logger
 	debug         bool // each decision is logged
@@ -108,7 +119,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.peer == nil {
 		s.peer = peer.FromContext
 	}
-	s.monitor.server = s
+	s.monitor.server, s.rateLimit.server, s.envoy = s, s, o.Envoy
 	s.metrics = metrics.New(s.stand)
 	s.directory.Store(&directory{config: &config.Config{}})
 	if err := s.Reload(ctx, o.Config); err != nil {
@@ -158,6 +169,7 @@ func (s *Server) follow(nudged <-chan string) {
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	pb.RegisterLimiterServiceServer(r, s)
 	pb.RegisterMonitorServiceServer(r, &s.monitor)
+	rls.RegisterRateLimitServiceServer(r, &s.rateLimit)
 	healthpb.RegisterHealthServer(r, s.health)
 }
 
@@ -181,6 +193,11 @@ func (s *Server) Close() {
 	s.health.Shutdown()
 }
 
+// servedNames are those under which the health is told.
+var servedNames = []string{
+	"", pb.LimiterService_ServiceDesc.ServiceName, pb.MonitorService_ServiceDesc.ServiceName, rls.RateLimitService_ServiceDesc.ServiceName,
+}
+
 // changeHealth changes what the health depends on, and tells it.
 func (s *Server) changeHealth(change func()) {
 	s.healthLock.Lock()
@@ -190,7 +207,7 @@ func (s *Server) changeHealth(change func()) {
 	if s.serving && s.lost == 0 && !s.isAway() {
 		to = healthpb.HealthCheckResponse_SERVING
 	}
-	for _, name := range []string{"", pb.LimiterService_ServiceDesc.ServiceName, pb.MonitorService_ServiceDesc.ServiceName} {
+	for _, name := range servedNames {
 		s.health.SetServingStatus(name, to)
 	}
 }
