@@ -29,24 +29,61 @@ type File struct {
 // with its files. A directory without any file is an error: one that is being swapped, or
 // mounted later, would lift every limit.
 func Load(dir string, o Options) (*Limits, error) {
-	d := directory{seen: make(map[string]bool)}
-	if err := d.read(dir, 0); err != nil {
+	files, err := read(dir)
+	if err != nil {
 		return nil, fmt.Errorf("limits: %w", err)
 	}
-	if len(d.files) == 0 {
-		return nil, fmt.Errorf("limits: %s has no files: put in one with a domain", dir)
+	return Parse(files, o)
+}
+
+func read(dir string) ([]File, error) {
+	paths, err := Files(dir)
+	if err != nil {
+		return nil, err
 	}
-	return Parse(d.files, o)
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("%s has no files: put in one with a domain", dir)
+	}
+	var files []File
+	total := 0
+	for _, path := range paths {
+		f, err := readFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if total += len(f.Data); total > maxTotal {
+			return nil, errors.New("more than 64 MiB of files")
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func readFile(path string) (File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return File{}, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	return File{path, data}, err
+}
+
+// Files gives the paths of the files that Load reads of a directory, sorted within each
+// directory.
+func Files(dir string) ([]string, error) {
+	d := directory{seen: make(map[string]bool)}
+	err := d.walk(dir, 0)
+	return d.files, err
 }
 
 // A directory gathers the files below it, by name.
 type directory struct {
-	files []File
-	total int
-	seen  map[string]bool // what links have led to, or may yet lead to
+	files []string
+	seen  map[string]bool // what has been met, links resolved
 }
 
-func (d *directory) read(path string, depth int) error {
+func (d *directory) walk(path string, depth int) error {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil || d.seen[real] {
 		return err
@@ -56,8 +93,11 @@ func (d *directory) read(path string, depth int) error {
 	switch {
 	case err != nil:
 		return err
+	case info.Mode().IsRegular() && len(d.files) >= maxFiles:
+		return fmt.Errorf("more than %d files", maxFiles)
 	case info.Mode().IsRegular():
-		return d.file(path)
+		d.files = append(d.files, path)
+		return nil
 	case !info.IsDir():
 		return fmt.Errorf("%s is neither a file nor a directory", path)
 	case depth > maxNesting:
@@ -71,29 +111,9 @@ func (d *directory) read(path string, depth int) error {
 		if strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		if err := d.read(filepath.Join(path, e.Name()), depth+1); err != nil {
+		if err := d.walk(filepath.Join(path, e.Name()), depth+1); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func (d *directory) file(path string) error {
-	if len(d.files) >= maxFiles {
-		return fmt.Errorf("more than %d files", maxFiles)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
-	if err != nil {
-		return err
-	}
-	if d.total += len(data); d.total > maxTotal {
-		return errors.New("more than 64 MiB of files")
-	}
-	d.files = append(d.files, File{path, data})
 	return nil
 }

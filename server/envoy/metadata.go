@@ -53,11 +53,12 @@ func (p *parser) metadata(n *yaml.Node, depth int) *structpb.Value {
 
 // scalar makes a value of a scalar by what YAML takes it for.
 func (p *parser) scalar(n *yaml.Node) *structpb.Value {
+	if v, ok := boolean(n); ok {
+		return structpb.NewBoolValue(v)
+	}
 	switch {
 	case isNull(n):
 		return structpb.NewNullValue()
-	case n.Tag == "!!bool":
-		return structpb.NewBoolValue(n.Value == "true" || n.Value == "True" || n.Value == "TRUE")
 	case n.Tag == "!!int":
 		if v, err := strconv.ParseInt(n.Value, 0, 64); err == nil {
 			return structpb.NewNumberValue(float64(v))

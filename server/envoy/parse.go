@@ -202,7 +202,7 @@ func (p *parser) readUnit(f fields, r *Rule) {
 	case text == "":
 		p.fail(f.where("unit"), "", "the limit has no unit: it is one of second, minute, hour, day, week, month, year")
 	case !ok:
-		p.fail(f.where("unit"), p.nearest(text, unitNames), "%s is no unit: it is one of second, minute, hour, day, week, month, year", quote(text))
+		p.fail(f.value("unit"), p.nearest(text, unitNames), "%s is no unit: it is one of second, minute, hour, day, week, month, year", quote(text))
 	default:
 		r.Unit, r.Window = unit, windowOf(unit)
 	}

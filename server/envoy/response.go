@@ -47,7 +47,7 @@ func (m *Match) Response(events []Event, o Answering) *rls.RateLimitResponse {
 		response.Statuses[i] = s
 		s.Code = rls.RateLimitResponse_OK
 		if c := m.held[i].counter; c >= 0 {
-			durations[c].Seconds = m.fill(s, i, &events[c])
+			durations[c].Seconds = m.tell(s, i, &events[c])
 			s.DurationUntilReset = &durations[c]
 		} else if rule := m.Rules[i]; rule != nil && rule.Unlimited {
 			s.LimitRemaining = math.MaxUint32
@@ -57,7 +57,7 @@ func (m *Match) Response(events []Event, o Answering) *rls.RateLimitResponse {
 		response.OverallCode = rls.RateLimitResponse_OVER_LIMIT
 	}
 	if o.Headers != nil {
-		response.ResponseHeadersToAdd = o.Headers.of(tightest(response.Statuses))
+		response.ResponseHeadersToAdd = o.Headers.Of(response.Statuses)
 	}
 	if o.DynamicMetadata {
 		response.DynamicMetadata = m.metadata(events)
@@ -65,8 +65,8 @@ func (m *Match) Response(events []Event, o Answering) *rls.RateLimitResponse {
 	return response
 }
 
-// fill tells of a counter, and gives the seconds until its reset.
-func (m *Match) fill(s *rls.RateLimitResponse_DescriptorStatus, i int, e *Event) (seconds int64) {
+// tell tells of a counter, and gives the seconds until its reset.
+func (m *Match) tell(s *rls.RateLimitResponse_DescriptorStatus, i int, e *Event) (seconds int64) {
 	rule := m.Rules[i]
 	s.CurrentLimit = rule.current
 	if rule.Override {
@@ -103,7 +103,12 @@ func (m *Match) refused(events []Event) bool {
 	return quotas > 0 && over == quotas
 }
 
-// wholeSeconds rounds up. A negative wait has no end.
+// UntilReset gives a wait as answers have it: in whole seconds, rounded up. A negative one has
+// no end, which is told as 366 days.
+func UntilReset(d time.Duration) *durationpb.Duration {
+	return &durationpb.Duration{Seconds: wholeSeconds(d)}
+}
+
 func wholeSeconds(d time.Duration) int64 {
 	if d < 0 || d > never {
 		d = never
@@ -128,13 +133,14 @@ func tighter(a, b *rls.RateLimitResponse_DescriptorStatus) bool {
 		return over
 	}
 	if over {
-		return a.DurationUntilReset.Seconds > b.DurationUntilReset.Seconds
+		return a.DurationUntilReset.GetSeconds() > b.DurationUntilReset.GetSeconds()
 	}
 	return a.LimitRemaining < b.LimitRemaining
 }
 
-// of gives the headers that tell of a status.
-func (h *Headers) of(s *rls.RateLimitResponse_DescriptorStatus) (headers []*core.HeaderValue) {
+// Of gives the headers that tell of the tightest status, none if no status has a limit.
+func (h *Headers) Of(statuses []*rls.RateLimitResponse_DescriptorStatus) (headers []*core.HeaderValue) {
+	s := tightest(statuses)
 	if s == nil {
 		return nil
 	}
@@ -144,7 +150,7 @@ func (h *Headers) of(s *rls.RateLimitResponse_DescriptorStatus) (headers []*core
 	}{
 		{h.Limit, int64(s.CurrentLimit.RequestsPerUnit)},
 		{h.Remaining, int64(s.LimitRemaining)},
-		{h.Reset, s.DurationUntilReset.Seconds},
+		{h.Reset, s.DurationUntilReset.GetSeconds()},
 	} {
 		if header.name != "" {
 			headers = append(headers, &core.HeaderValue{Key: header.name, Value: strconv.FormatInt(header.value, 10)})

@@ -229,22 +229,30 @@ func (f fields) text(key string) string {
 	return n.Value
 }
 
-// flag gives true or false; the words for it are YAML 1.1's, as envoyproxy/ratelimit has it.
+// flag gives true or false, in the words of YAML 1.1: those that envoyproxy/ratelimit takes.
 func (f fields) flag(key string) bool {
 	n := f.value(key)
 	if n == nil {
 		return false
 	}
-	if n.Kind == yaml.ScalarNode && !quoted(n) {
-		switch n.Value {
-		case "true", "True", "TRUE", "yes", "Yes", "YES", "y", "Y", "on", "On", "ON":
-			return true
-		case "false", "False", "FALSE", "no", "No", "NO", "n", "N", "off", "Off", "OFF":
-			return false
-		}
+	if v, ok := boolean(n); ok {
+		return v
 	}
 	f.fail(n, "", "%s must be true or false, not %s", key, describe(n))
 	return false
+}
+
+// boolean reads YAML 1.1's words for true and false.
+func boolean(n *yaml.Node) (v, ok bool) {
+	if n.Kind == yaml.ScalarNode && !quoted(n) {
+		switch n.Value {
+		case "true", "True", "TRUE", "yes", "Yes", "YES", "y", "Y", "on", "On", "ON":
+			return true, true
+		case "false", "False", "FALSE", "no", "No", "NO", "n", "N", "off", "Off", "OFF":
+			return false, true
+		}
+	}
+	return false, false
 }
 
 // count gives a whole number that fits 32 bits; 0 if there is none. Like YAML 1.1's it may be
