@@ -1,12 +1,14 @@
 package server
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/server/metrics"
+	"github.com/watermaster-project/watermaster/server/policy"
 )
 
 // Metrics gathers all metrics of the server, its process and the Go runtime, for a handler of
@@ -61,7 +63,7 @@ func (o *organization) stand() metrics.View {
 	}
 	now := max(o.now(), o.engine().Now())
 	v.Limits = o.engine().LimitsOf(now, projects)
-	v.Pools = o.engine().Pools(now)
+	v.Pools = slices.DeleteFunc(o.engine().Pools(now), func(p limiter.PoolView) bool { return p.Name == policy.OwnerPool })
 	v.Classes = o.engine().Classes()
 	v.Oldest = o.oldest(now, v.Classes)
 	v.Leases, _ = o.engine().Counts()
