@@ -28,6 +28,10 @@ func (o *organization) Apply(a *replica.Applying) {
 	if o.solo.engine != nil {
 		defer o.soloFollow(cmd)
 	}
+	if _, hit := cmd.(*limiter.Hit); hit {
+		o.tellCounted(events, c)
+		return
+	}
 	acquire, _ := cmd.(*limiter.Acquire)
 	for i := range events {
 		ev := &events[i]
@@ -166,6 +170,14 @@ func (o *organization) settled(ev *limiter.Event, project string, c *call) {
 		c.out.event, c.out.project = *ev, project
 		c.out.before = append(c.out.before[:0], o.before...)
 		c.out.charges = append(c.out.charges[:0], o.charges...)
+	}
+}
+
+// tellCounted tells what a Hit has come to. It is of a domain's organization, where nothing else
+// happens.
+func (o *organization) tellCounted(events []limiter.Event, c *call) {
+	if c != nil {
+		c.out.counted = append(c.out.counted[:0], events...)
 	}
 }
 
