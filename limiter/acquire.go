@@ -24,8 +24,9 @@ func (e *Engine) acquire(c *Acquire) {
 	t.key, t.lease, t.class, t.project = c.Key, c.Lease, class, pr
 	t.state = ticketWaiting
 	t.arrived = min(c.Arrived, e.now)
-	t.until = e.now.Add(max(0, c.MaxWait))
+	t.until = e.now.Add(c.patience())
 	t.ttl = max(c.TTL, time.Millisecond)
+	t.unpaced = c.Unpaced
 	t.keyed = true
 	e.keys[c.Key] = t
 	pr.tickets++
@@ -50,6 +51,14 @@ func (e *Engine) acquire(c *Acquire) {
 		}
 	}
 	e.wait(t, c, known)
+}
+
+// patience is how long the call may wait.
+func (c *Acquire) patience() time.Duration {
+	if c.Unpaced {
+		return 0
+	}
+	return max(0, c.MaxWait)
 }
 
 // place puts a ticket into the queue of a pool, unless it never fits there.
@@ -97,12 +106,12 @@ func (e *Engine) wait(t *ticket, c *Acquire, known bool) {
 		blocked := e.explain(t, &ev)
 		k := &e.classes[t.class]
 		switch {
-		case e.call.underWay && c.MaxWait <= 0:
+		case e.call.underWay && c.patience() <= 0:
 			ev.Kind, ev.Reason = Refused, WaitTooLong
 			ev.RetryAfter = max(ev.RetryAfter, e.call.until.Sub(e.now)) // at the latest it ends then
-		case blocked != NoReason && ev.RetryAfter > c.MaxWait:
+		case blocked != NoReason && ev.RetryAfter > c.patience():
 			ev.Kind, ev.Reason = Refused, blocked
-		case ev.RetryAfter > c.MaxWait || c.MaxWait <= 0:
+		case ev.RetryAfter > c.patience() || c.patience() <= 0:
 			ev.Kind, ev.Reason = Refused, WaitTooLong
 		case e.waiting > e.maxWaiting || k.MaxWaiting > 0 && k.waiting > k.MaxWaiting:
 			ev.Kind, ev.Reason = Refused, QueueFull
@@ -170,7 +179,7 @@ func (e *Engine) explainTooLarge(t *ticket, c *Acquire, ev *Event) {
 // waiter has just been judged.
 func (e *Engine) waitBound(pl *place) time.Duration {
 	f := pl.flow
-	paced := e.classes[f.class].Paced
+	paced := e.classes[f.class].Paced && !pl.ticket.unpaced
 	var bound time.Duration
 	for i := range f.pool.gates {
 		if g := &f.pool.gates[i]; g.concerns(pl.charges) {

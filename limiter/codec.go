@@ -16,7 +16,9 @@ var ErrVersion = errors.New("limiter: written by a later version")
 // Every snapshot and every Configure begins with its version, and former ones are read; the
 // other commands have a kind that is never given a new meaning.
 const (
-	snapshotVersion = 2
+	// A snapshot is written in the first version that says all of it, like a Configure.
+	snapshotVersion         = 2
+	snapshotVersionCounters = 3 // with counters
 	// A Configure is written in the first version that says all of it, so that an earlier build
 	// beside this one reads it too.
 	configureVersion     = 1

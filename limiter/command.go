@@ -150,6 +150,9 @@ type Acquire struct {
 	MaxWait time.Duration // patience since the first time it was asked; 0: never queue
 	TTL     time.Duration // of the lease
 	Targets []Target      // in the order of preference: Rank never falls
+	// Unpaced: the caller cannot wait. The call goes now or not at all, whatever MaxWait says, and
+	// the pacer does not hold it back.
+	Unpaced bool
 }
 
 // A Target is a pool that may serve the call, and what it would charge there.
@@ -322,7 +325,7 @@ type Leave struct {
 
 // Behaviour is the version of the engine's decisions. Replicas agree on one before it is
 // used, so that an upgrade may roll.
-const Behaviour = 1
+const Behaviour = 2
 
 type commandKind uint8
 
@@ -340,17 +343,27 @@ const (
 	kindUpgrade
 	kindRestoreCounted
 	kindLeave
+	kindHit
+	kindRecount
+	kindAcquireUnpaced // an Acquire that is Unpaced
 )
 
 func (*Configure) kind() commandKind { return kindConfigure }
-func (*Acquire) kind() commandKind   { return kindAcquire }
-func (*Renew) kind() commandKind     { return kindRenew }
-func (*Release) kind() commandKind   { return kindRelease }
-func (*Report) kind() commandKind    { return kindReport }
-func (*Tick) kind() commandKind      { return kindTick }
-func (*Cancel) kind() commandKind    { return kindCancel }
-func (*Join) kind() commandKind      { return kindJoin }
-func (*Restore) kind() commandKind   { return kindRestoreCounted }
-func (*Loss) kind() commandKind      { return kindLoss }
-func (*Upgrade) kind() commandKind   { return kindUpgrade }
-func (*Leave) kind() commandKind     { return kindLeave }
+func (c *Acquire) kind() commandKind {
+	if c.Unpaced {
+		return kindAcquireUnpaced
+	}
+	return kindAcquire
+}
+func (*Renew) kind() commandKind   { return kindRenew }
+func (*Release) kind() commandKind { return kindRelease }
+func (*Report) kind() commandKind  { return kindReport }
+func (*Tick) kind() commandKind    { return kindTick }
+func (*Cancel) kind() commandKind  { return kindCancel }
+func (*Join) kind() commandKind    { return kindJoin }
+func (*Restore) kind() commandKind { return kindRestoreCounted }
+func (*Loss) kind() commandKind    { return kindLoss }
+func (*Upgrade) kind() commandKind { return kindUpgrade }
+func (*Leave) kind() commandKind   { return kindLeave }
+func (*Hit) kind() commandKind     { return kindHit }
+func (*Recount) kind() commandKind { return kindRecount }

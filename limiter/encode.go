@@ -44,6 +44,14 @@ func AppendCommand(b []byte, c Command) []byte {
 	case *Leave:
 		w.fixed(c.Incarnation)
 		w.bool(c.Spent)
+	case *Hit:
+		w.hit(c)
+	case *Recount:
+		w.fixed(c.History)
+		w.uint(uint64(len(c.Counters)))
+		for i := range c.Counters {
+			w.counterState(&c.Counters[i])
+		}
 	}
 	return w.b
 }
@@ -64,6 +72,30 @@ func (w *writer) acquire(c *Acquire) {
 		w.b = append(w.b, t.Rank)
 		w.uint(uint64(t.Above))
 		w.charges(t.Charges)
+	}
+}
+
+func (w *writer) hit(c *Hit) {
+	w.bool(c.Always)
+	w.uint(uint64(len(c.Counters)))
+	for i := range c.Counters {
+		x := &c.Counters[i]
+		w.b = append(w.b, x.Counter[:]...)
+		w.int(x.Quota)
+		w.span(x.Window)
+		w.int(x.Amount)
+		w.b = append(w.b, byte(x.Mode))
+	}
+}
+
+func (w *writer) counterState(s *CounterState) {
+	w.b = append(w.b, s.Counter[:]...)
+	w.span(s.Window)
+	w.int(s.Ever)
+	w.uint(uint64(len(s.Hits)))
+	for _, h := range s.Hits {
+		w.span(h.Age)
+		w.int(h.Amount)
 	}
 }
 
@@ -198,6 +230,7 @@ type Decoder struct {
 	loss    Loss
 	upgrade Upgrade
 	left    Leave
+	hit     Hit
 }
 
 // Command reads one command and gives the bytes behind it. It is total: bytes that no
@@ -208,8 +241,9 @@ func (d *Decoder) Command(b []byte) (c Command, rest []byte, err error) {
 	}
 	r := reader{b: b[1:], names: d.names}
 	switch commandKind(b[0]) {
-	case kindAcquire:
+	case kindAcquire, kindAcquireUnpaced:
 		r.acquire(&d.acquire)
+		d.acquire.Unpaced = commandKind(b[0]) == kindAcquireUnpaced
 		c = &d.acquire
 	case kindRelease:
 		x := &d.release
@@ -254,6 +288,15 @@ func (d *Decoder) Command(b []byte) (c Command, rest []byte, err error) {
 	case kindLeave:
 		d.left = Leave{r.fixed(), r.bool()}
 		c = &d.left
+	case kindHit:
+		r.hit(&d.hit)
+		c = &d.hit
+	case kindRecount:
+		x := &Recount{History: r.fixed()}
+		for n := r.length(20); n > 0; n-- {
+			x.Counters = append(x.Counters, r.counterState())
+		}
+		c = x
 	default:
 		r.fail()
 	}
@@ -280,6 +323,23 @@ func (r *reader) acquire(c *Acquire) {
 		t.Charges = r.charges(t.Charges)
 	}
 	c.Targets = c.Targets[:n]
+}
+
+func (r *reader) hit(c *Hit) {
+	c.Always, c.Counters = r.bool(), c.Counters[:0]
+	for n := r.length(20); n > 0; n-- {
+		x := CounterHit{CounterID(r.key()), r.int(), r.span(), r.int(), HitMode(r.byte())}
+		r.bad = r.bad || x.Mode > Quota
+		c.Counters = append(c.Counters, x)
+	}
+}
+
+func (r *reader) counterState() CounterState {
+	s := CounterState{CounterID(r.key()), r.span(), r.int(), nil}
+	for n := r.length(2); n > 0; n-- {
+		s.Hits = append(s.Hits, CounterAge{r.span(), r.int()})
+	}
+	return s
 }
 
 func (r *reader) gates(gs []Gate) []Gate {

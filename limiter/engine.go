@@ -44,6 +44,10 @@ type Engine struct {
 	afterLoss     LossPolicy
 	coldHold      time.Duration // see ColdHold
 
+	counters map[CounterID]*counter
+	shelves  []*shelf // of the counters, by length
+	evicted  uint64
+
 	keys   map[Key]*ticket
 	leases map[LeaseID]*ticket
 	timers timerHeap
@@ -110,6 +114,7 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 	case *Cancel:
 		e.cancel(c)
 	case *Tick:
+		e.forgetCounters()
 	case *Configure:
 		e.configure(c)
 	case *Join:
@@ -120,6 +125,10 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 		e.upgrade(c)
 	case *Leave:
 		e.quit(c)
+	case *Hit:
+		e.hit(c)
+	case *Recount:
+		e.recount(c)
 	}
 	if e.call.underWay {
 		e.endCall()
@@ -134,7 +143,7 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 
 // NextAt gives the time at which a Tick has something to do; Never if nothing has.
 func (e *Engine) NextAt() Time {
-	at := min(e.timers.next(), e.nextPump)
+	at := min(e.timers.next(), e.nextPump, e.countersNextAt())
 	switch {
 	case e.waiting == 0:
 	case e.call.underWay && e.call.missing == 0:
@@ -188,8 +197,19 @@ func (e *Engine) chain(ev *Event) {
 	mix(uint64(ev.Waited))
 	mix(uint64(ev.Left))
 	mix(uint64(ev.RetryAfter))
+	if ev.Kind == Counted {
+		mix(uint64(ev.Remaining)<<2 | bit(ev.Over)<<1 | bit(ev.Charged))
+		mix(uint64(ev.ResetAfter))
+	}
 	mix(uint64(e.now))
 	e.digest = h
+}
+
+func bit(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // runTimers ends what has ended by now: TTLs, patience, places, memories.

@@ -15,6 +15,7 @@ const (
 	Expired                       // a lease ended by its TTL
 	Lapsed                        // a place ended because nobody came back for it
 	Reported                      // usage so far was booked
+	Counted                       // a counter was hit, or looked at; one for each of a Hit
 )
 
 // Reason says why an Acquire was refused.
@@ -31,6 +32,7 @@ const (
 	UnknownProject         // not configured, no template
 	UnknownClass           // not configured
 	TooManyProjects        // the template's projects are at MaxProjects
+	NotYet                 // Counted: nothing is counted during a roll call, or before all processes know how
 )
 
 // MaxBinding bounds the limits that an event names.
@@ -51,13 +53,21 @@ type Event struct {
 	Waited      time.Duration // Granted: from the RPC's arrival until the grant
 	StartWithin time.Duration // Granted: what is left of it, from the RPC's arrival
 	Left        time.Duration // Granted, Renewed: what is left of the TTL
-	RetryAfter  time.Duration // Refused, Queued: a lower bound; < 0: never
+	// RetryAfter, Refused and Queued: a lower bound. Counted: if it is over, when the same Hit passes
+	// if nothing else comes. < 0: never.
+	RetryAfter time.Duration
 
 	Binding  [MaxBinding]LimitID // Refused, Queued, Granted after a wait: what stopped it
 	Bindings uint8
 
 	// Settled: how many limits were charged less than reserved, and more.
 	Refunds, Debts uint8
+
+	// Counted, by the order of the Hit's counters.
+	Over       bool          // the amount goes beyond the quota
+	Charged    bool          // it was entered
+	Remaining  int64         // ≥ 0: of the quota, after this
+	ResetAfter time.Duration // until nothing counts any more
 }
 
 // A LimitID names a limit of an engine until the next Configure; see Engine.Limit.

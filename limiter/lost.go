@@ -151,13 +151,14 @@ func (e *Engine) Waits(key Key) (LeaseID, bool) {
 // what runs does until its TTL ends, and counts in the windows from then on; else as long as a
 // charge counts in any limit. What is remembered only for those who are late does not count.
 func (e *Engine) Hold() time.Duration {
+	counters := e.countersHold()
 	switch {
 	case e.config == nil:
-		return unsettledKept
+		return max(unsettledKept, counters)
 	case e.open == 0:
-		return e.rulesHold
+		return max(e.rulesHold, counters)
 	}
-	return min(max(0, e.lastEnd.Sub(e.now))+e.rulesHold, time.Duration(maxSpan))
+	return min(max(max(0, e.lastEnd.Sub(e.now))+e.rulesHold, counters), time.Duration(maxSpan))
 }
 
 // holdOfRules is the longest time that a charge counts in any limit of the configuration.

@@ -178,7 +178,7 @@ func (e *Engine) gatherFrom(limits []*limit, charges []Charge, flag ChargeFlags,
 // judge says what stops the call at a place: nothing, if all limits have room.
 func (e *Engine) judge(p *pool, pl *place) (s stop) {
 	class := pl.ticket.class
-	paced := e.classes[class].Paced && !e.overdue(p, pl)
+	paced := e.classes[class].Paced && !pl.ticket.unpaced && !e.overdue(p, pl)
 	for i := range p.gates {
 		if g := &p.gates[i]; g.concerns(pl.charges) && g.fitsAt() > e.now {
 			s.at, s.gated, s.blocked = max(s.at, g.fitsAt()), true, s.blocked || g.Blocked
@@ -252,7 +252,7 @@ func (e *Engine) guard(pl *place) (s stop) {
 			continue
 		}
 		at := l.fitsAt(e.now, cost+kept, l.room(x.class, cost))
-		if class.Paced && l.pace > 0 {
+		if class.Paced && !pl.ticket.unpaced && l.pace > 0 {
 			at = max(at, l.pacer.fitsAt(l.paceCost(t.amount), keptPace, l.paceBurst))
 		}
 		if at > e.now {

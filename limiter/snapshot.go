@@ -9,7 +9,12 @@ import (
 // counted under it. The encoding is canonical: engines in the same state give the same
 // bytes.
 func (e *Engine) Snapshot(b []byte) []byte {
-	w := &writer{append(b, snapshotVersion)}
+	e.forgetCounters()
+	version := byte(snapshotVersion)
+	if len(e.counters) > 0 {
+		version = snapshotVersionCounters
+	}
+	w := &writer{append(b, version)}
 	w.uint(uint64(len(e.config)))
 	w.b = append(w.b, e.config...)
 	w.time(e.now)
@@ -50,7 +55,52 @@ func (e *Engine) Snapshot(b []byte) []byte {
 	for _, t := range tickets {
 		w.ticket(e, t, refs)
 	}
+	if version >= snapshotVersionCounters {
+		w.counters(e)
+	}
 	return w.b
+}
+
+// counters writes them by shelf, each in the order in which it stands there.
+func (w *writer) counters(e *Engine) {
+	w.uint(e.evicted)
+	w.uint(uint64(len(e.counters)))
+	for _, s := range e.shelves {
+		for c := s.oldest; c != nil; c = c.newer {
+			c.window.expire(e.now, s.hold())
+			w.b = append(w.b, c.id[:]...)
+			w.span(s.length)
+			w.int(c.ever)
+			w.fixed(c.history)
+			w.int(c.base)
+			w.int(c.told)
+			w.window(&c.window)
+		}
+	}
+}
+
+func (r *reader) counters(e *Engine) {
+	e.evicted = r.uint()
+	for n := r.length(30); n > 0 && !r.bad; n-- {
+		id, length := CounterID(r.key()), r.span()
+		if e.counters[id] != nil || length < 1 || length > longestWindow {
+			r.fail()
+			return
+		}
+		if e.counters == nil {
+			e.counters = make(map[CounterID]*counter, n)
+		}
+		c := &counter{id: id, shelf: e.shelf(length), ever: r.int(), history: r.fixed(), base: r.int(), told: r.int()}
+		r.window(&c.window)
+		e.counters[id] = c
+		c.older = c.shelf.newest // the order is as it was written
+		if c.older == nil {
+			c.shelf.oldest = c
+		} else {
+			c.older.newer = c
+		}
+		c.shelf.newest = c
+	}
 }
 
 // allProjects lists the named ones by name, then the others in the order of their use.
@@ -199,7 +249,7 @@ func Load(b []byte) (*Engine, error) {
 	r := &reader{b: b}
 	e := New()
 	version := r.byte()
-	if version > snapshotVersion {
+	if version > snapshotVersionCounters {
 		return nil, ErrVersion
 	} else if version == 0 {
 		return nil, ErrCodec
@@ -235,6 +285,9 @@ func Load(b []byte) (*Engine, error) {
 	}
 	for n := r.length(30); n > 0 && !r.bad; n-- {
 		r.ticket(e, limits)
+	}
+	if version >= snapshotVersionCounters {
+		r.counters(e)
 	}
 	if r.bad || len(r.b) > 0 || !e.settleFlows(projects, flows) {
 		return nil, ErrCodec

@@ -29,6 +29,7 @@ type ticket struct {
 	class   uint8
 	away    bool   // waiting: the caller is not there
 	silent  bool   // waiting: the process that owns it is not heard
+	unpaced bool   // it has not waited: the pacer does not count
 	shared  bool   // more than one process asked under the key, or the grant was told twice
 	keyed   bool   // engine.keys points here
 	unsent  bool   // settled so

@@ -132,7 +132,7 @@ func (w *window) fallsTo(most int64, hold time.Duration) Time {
 }
 
 func (w *window) grow() {
-	ring := make([]entry, max(8, 2*len(w.ring)))
+	ring := make([]entry, max(1, 2*len(w.ring)))
 	for i := uint32(0); i < w.count; i++ {
 		n := w.head + i
 		ring[n&uint32(len(ring)-1)] = *w.at(n)

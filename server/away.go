@@ -26,8 +26,6 @@ const (
 	notServingAfter = time.Second
 	// awayLogEvery is how often it is told that a log is still away.
 	awayLogEvery = 30 * time.Second
-	// restoreAtOnce is how many leases one Restore has at most.
-	restoreAtOnce = 500
 )
 
 // errAway says that the log cannot be reached, and that nothing is granted without it.
@@ -141,6 +139,9 @@ func (o *organization) seek(pause time.Duration) {
 		case <-o.stopped:
 			return
 		}
+		if o.retired.Load() { // nothing is appended any more
+			return
+		}
 		began := time.Now()
 		err := o.meet()
 		if err == nil {
@@ -168,51 +169,61 @@ func (o *organization) meet() error {
 		return err
 	}
 	for {
-		b, owed := o.owed()
-		if b == nil {
+		d := o.owed()
+		if d == nil {
 			return nil
 		}
-		if err := o.replica.Commit(ctx, b); err != nil {
-			if !o.replica.InDoubt(b) {
+		if err := o.replica.Commit(ctx, &d.batch); err != nil {
+			if !o.replica.InDoubt(&d.batch) {
 				o.replica.Lock()
-				o.solo.owing = append(owed, o.solo.owing...)
+				o.solo.owing = append(d.cancels, o.solo.owing...)
 				o.replica.Unlock()
 			}
 			return err
 		}
+		o.replica.Lock()
+		o.solo.engine.Told(d.leases)
+		o.solo.configured = o.solo.configured || d.configures
+		o.replica.Unlock()
 	}
+}
+
+// A debt is what the log is told at once of an absence. It counts as told when it is known to be
+// in the log: before that the log may break, and a debt in doubt be left out of what goes in anew.
+type debt struct {
+	batch      replica.Batch
+	cancels    []limiter.Cancel
+	leases     []limiter.LeaseState
+	configures bool
 }
 
 // owed gives what the log is to be told: who has left meanwhile, then what was granted, then
 // a configuration. Nil: nothing; then the absence is over.
-func (o *organization) owed() (b *replica.Batch, cancels []limiter.Cancel) {
+func (o *organization) owed() *debt {
 	o.replica.Lock()
 	defer o.replica.Unlock()
 	if o.replica.Lost() { // it cannot be told, and whoever asks has to hear of it
 		o.arrive()
-		return nil, nil
+		return nil
 	}
-	b = &replica.Batch{}
-	cancels, o.solo.owing = o.solo.owing, nil
-	for i := range cancels {
-		b.Add(&cancels[i])
+	d := &debt{}
+	d.cancels, o.solo.owing = o.solo.owing, nil
+	for i := range d.cancels {
+		d.batch.Add(&d.cancels[i])
 	}
-	lost := o.soloLost(o.engine(), nil)
-	for rest := lost; len(rest) > 0; {
-		n := min(len(rest), restoreAtOnce)
-		b.Add(&limiter.Restore{Leases: rest[:n]})
-		rest = rest[n:]
+	d.leases = o.soloLost(o.engine(), nil)
+	for _, cmd := range replica.Restoring(d.leases) {
+		d.batch.Add(cmd)
 	}
 	if n := o.next; n != nil && !o.solo.configured {
-		o.solo.configured = true
-		b.Add(o.configure(n))
+		d.configures = true
+		d.batch.Add(o.configure(n))
 	}
-	if b.Len() == 0 {
+	if d.batch.Len() == 0 {
 		o.arrive()
-		return nil, nil
+		return nil
 	}
-	o.solo.engine.Told(lost)
-	return b, cancels
+	return d
 }
 
 // arrive ends an absence: who waited for the log goes on to ask it. The caller holds the

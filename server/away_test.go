@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/store"
 	"github.com/watermaster-project/watermaster/store/redis"
 	"github.com/watermaster-project/watermaster/store/redis/redistest"
 )
@@ -43,6 +45,28 @@ const storeTimeout = 250 * time.Millisecond
 type awayWorld struct {
 	*world
 	proxy *redistest.Proxy
+	log   *unsureLog
+}
+
+// An unsureLog is a log that may be told to lose a batch and then to break.
+type unsureLog struct {
+	*redis.Log
+	losing atomic.Int32 // 2: the next batch; 1: the next has to break; 0: all is well
+}
+
+// Append implements store.Log.
+func (l *unsureLog) Append(ctx context.Context, organization string, after store.Position, b store.Batch, entries []store.Entry) ([]store.Entry, error) {
+	if b.Number != 0 && !b.Join {
+		switch n := l.losing.Load(); n {
+		case 2:
+			l.losing.Store(1)
+			return entries, store.ErrUnavailable // in doubt for the sender, and never sent
+		case 1:
+			l.losing.Store(0)
+			return entries, store.ErrBroken
+		}
+	}
+	return l.Log.Append(ctx, organization, after, b, entries)
 }
 
 // newAwayWorld starts one, which reaches the server by a proxy of its own.
@@ -58,8 +82,9 @@ func newAwayWorldOf(t *testing.T, s *redistest.Server, yaml, policy string) *awa
 	if err != nil {
 		t.Fatal(err)
 	}
+	unsure := &unsureLog{Log: log}
 	w := newWorldOf(t, Options{
-		Config: parse(t, strings.ReplaceAll(yaml, "WHEN", policy)), Log: log, SnapshotEvery: 256 << 10, StoreTimeout: storeTimeout,
+		Config: parse(t, strings.ReplaceAll(yaml, "WHEN", policy)), Log: unsure, SnapshotEvery: 256 << 10, StoreTimeout: storeTimeout,
 	})
 	t.Cleanup(func() {
 		w.close()
@@ -67,7 +92,7 @@ func newAwayWorldOf(t *testing.T, s *redistest.Server, yaml, policy string) *awa
 			t.Error(err)
 		}
 	})
-	return &awayWorld{w, proxy}
+	return &awayWorld{w, proxy, unsure}
 }
 
 // until waits until something is so.
@@ -172,6 +197,29 @@ func TestAway(t *testing.T) {
 	w.until("back again", func() bool { return !w.isAway() })
 	if held := w.held(); held != 7 {
 		t.Errorf("the log holds %d requests, want 7", held)
+	}
+}
+
+// TestAwayDebtIsLost: what was granted alone is told to the log though it breaks while it is being
+// told, and the batch that told of it is lost.
+func TestAwayDebtIsLost(t *testing.T) {
+	s := redistest.Start(t)
+	w := newAwayWorld(t, s, "margin")
+	w.grant(ask("near", block(0)))
+	s.Pause()
+	w.organization().read() // nothing is in doubt when it goes away
+	w.until("away", w.isAway)
+	if alone := w.spent("alone"); len(alone) != 5 {
+		t.Errorf("got %d alone, want 5", len(alone))
+	}
+	w.log.losing.Store(2)
+	s.Continue()
+	w.until("back", func() bool { return !w.isAway() })
+	if n := w.log.losing.Load(); n != 0 {
+		t.Errorf("the log has %d faults left: the test shows nothing", n)
+	}
+	if held := w.held(); held != 6 {
+		t.Errorf("the log holds %d requests, want 6: one that it granted, and five of its absence", held)
 	}
 }
 

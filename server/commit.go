@@ -210,7 +210,8 @@ func (o *organization) pass(done *batch) bool {
 }
 
 // commit puts a batch into the log, and tells its calls what has become of them. One without
-// commands only reads.
+// commands only reads. Where the state is lost nothing is appended: others would decide on it,
+// and nobody here could tell what came of it.
 func (o *organization) commit(ctx context.Context, b *batch) error {
 	if o.retired.Load() {
 		return errRetired
@@ -220,7 +221,17 @@ func (o *organization) commit(ctx context.Context, b *batch) error {
 	if b.Len() == 0 {
 		return o.replica.Read(ctx)
 	}
+	if o.isLost() {
+		return errFault
+	}
 	return o.replica.Commit(ctx, &b.Batch)
+}
+
+// isLost says whether the state is lost to a fault.
+func (o *organization) isLost() bool {
+	o.replica.Lock()
+	defer o.replica.Unlock()
+	return o.replica.Lost()
 }
 
 // Applied implements replica.Machine.
@@ -257,19 +268,32 @@ func (o *organization) count(waiting int) {
 // gets there and whoever waits is served when it is back.
 const mendEvery = 100 * time.Millisecond
 
+// lostEvery is the same where the log can be reached and not be understood: that takes another
+// build, or whoever wrote what is wrong.
+const lostEvery = 5 * time.Second
+
 // fail tells the calls of a batch that it did not get into the log, as far as is known.
 func (o *organization) fail(b *batch, err error) {
 	var fault *replica.Fault
 	if errors.As(err, &fault) {
 		o.logger.Error("a fault while committing", "fault", fault, "stack", string(fault.Stack))
 	} else if !errors.Is(err, errRetired) {
-		if len(b.calls) > 0 {
+		lost := o.isLost()
+		if len(b.calls) > 0 && !lost { // which was told when it was
 			o.logger.Error("the log cannot be used", "error", err, "commands", len(b.calls))
 		}
 		if o.replica.Shared() && !errors.Is(err, store.ErrClosed) {
-			o.mending.Reset(mendEvery)
+			pause := mendEvery
+			if lost {
+				pause = lostEvery
+			}
+			o.mending.Reset(pause)
 		}
-		err = &storeError{err}
+		if lost {
+			err = errFault
+		} else {
+			err = &storeError{err}
+		}
 	}
 	o.replica.Lock()
 	for i, c := range b.calls {

@@ -131,13 +131,22 @@ func errLater(payload []byte) error {
 // Fail ends the organization's service here, as something does that cannot be read: to go on
 // without what an entry says would be to forget charges. The caller holds the lock.
 func (r *Replica) Fail(err error) {
-	r.fault = err
-	r.logger.Error("the log cannot be understood: the organization is not served", "error", err)
+	if said := r.failed; said == nil || said.Error() != err.Error() {
+		r.failed = err // the same is found each time that it is tried
+		r.logger.Error("the log cannot be understood: the organization is not served", "error", err)
+	}
+	if r.fault = err; r.replaying {
+		r.lost = true
+		return
+	}
 	r.setLost(true)
 }
 
 // note remembers how the engine stands.
 func (r *Replica) note(history uint32) {
+	if r.stands == nil {
+		return
+	}
 	n := r.engine.Entries()
 	r.stands[n%stands] = stand{history, n, r.engine.Digest()}
 }

@@ -139,11 +139,7 @@ func (r *Replica) saying(again bool) *Batch {
 		lost = unique(r.beside(r.engine, lost))
 		r.mu.Unlock()
 	}
-	for rest := lost; len(rest) > 0; {
-		n := min(len(rest), restoreAtOnce)
-		first = append(first, &limiter.Restore{Leases: rest[:n]})
-		rest = rest[n:]
-	}
+	first = append(first, Restoring(lost)...)
 	r.restore = len(lost)
 	if len(first) == 0 && again && r.hasJoined() {
 		r.known, r.history = nil, r.loaded
@@ -166,6 +162,16 @@ func (r *Replica) missing() (lost []limiter.LeaseState, in *limiter.Configure) {
 	return unique(lost), in
 }
 
+// Restoring gives the commands that put leases back.
+func Restoring(leases []limiter.LeaseState) (list []limiter.Command) {
+	for len(leases) > 0 {
+		n := min(len(leases), restoreAtOnce)
+		list = append(list, &limiter.Restore{Leases: leases[:n]})
+		leases = leases[n:]
+	}
+	return list
+}
+
 // unique keeps the first of those that tell of the same lease.
 func unique(list []limiter.LeaseState) []limiter.LeaseState {
 	seen := make(map[limiter.LeaseID]bool, len(list))
@@ -179,34 +185,54 @@ func unique(list []limiter.LeaseState) []limiter.LeaseState {
 	return kept
 }
 
-// replay makes the engine of a snapshot and what follows it.
+// engineOf makes the engine of a snapshot.
+func engineOf(s *store.Snapshot) (*limiter.Engine, error) {
+	if len(s.State) == 0 {
+		return limiter.New(), nil
+	}
+	e, err := limiter.Load(s.State)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	return e, nil
+}
+
+// replay makes the engine of a snapshot and what follows it. What cannot be read is no log that
+// is away: an organization that was served is lost to it, as by Fail, until it can be read.
 func (r *Replica) replay(s store.Snapshot, entries []store.Entry) error {
-	e := limiter.New()
-	r.kept = s.Kept
-	if len(s.State) > 0 {
-		var err error
-		if e, err = limiter.Load(s.State); err != nil {
-			return fmt.Errorf("snapshot: %w", err)
+	e, err := engineOf(&s)
+	if err != nil {
+		if r.engine != nil {
+			r.Fail(err)
 		}
+		return err
+	}
+	if r.kept = s.Kept; len(s.State) > 0 {
 		r.kept = -1
 	}
-	r.engine, r.fault = e, nil
-	r.setLost(false)
+	was := r.lost
+	r.engine, r.fault, r.lost = e, nil, false
 	r.position, r.applied, r.worked = s.Position, s.Time, s.Time
 	r.tail, r.size = 0, len(s.State)
-	r.stands = [stands]stand{}
+	clear(r.stands)
 	r.note(uint32(s.History))
 	r.joined, r.calling = false, false
 	r.machine.Loaded()
 	r.replaying = true
-	defer func() { r.replaying = false }()
 	for i := range entries {
 		if r.apply(&entries[i], nil, uint32(s.History)); r.fault != nil {
-			return fmt.Errorf("position %d.%d: %w", entries[i].Major, entries[i].Minor, r.fault)
+			err = fmt.Errorf("position %d.%d: %w", entries[i].Major, entries[i].Minor, r.fault)
+			break
 		}
 	}
-	r.machine.Applied(nil)
-	return nil
+	r.replaying = false
+	lost := r.lost
+	r.lost = was
+	r.setLost(lost) // it is told of the end, and not of what was tried
+	if err == nil {
+		r.machine.Applied(nil)
+	}
+	return err
 }
 
 // setLost notes whether the engine's state is lost to a fault.
@@ -220,11 +246,8 @@ func (r *Replica) setLost(lost bool) {
 // Replay gives the engine that a snapshot and what follows it make, and the time of the last
 // entry that did more than to join or to configure, for those who only want to know.
 func Replay(s store.Snapshot, entries []store.Entry) (e *limiter.Engine, applied, worked store.Time, err error) {
-	e = limiter.New()
-	if len(s.State) > 0 {
-		if e, err = limiter.Load(s.State); err != nil {
-			return nil, 0, 0, fmt.Errorf("snapshot: %w", err)
-		}
+	if e, err = engineOf(&s); err != nil {
+		return nil, 0, 0, err
 	}
 	applied, worked = s.Time, s.Time
 	var d limiter.Decoder

@@ -40,11 +40,9 @@ func (r *Replica) rebuilt(e *store.Entry, index int) *limiter.Engine {
 	if err != nil {
 		return nil
 	}
-	engine := limiter.New()
-	if len(s.State) > 0 {
-		if engine, err = limiter.Load(s.State); err != nil {
-			return nil
-		}
+	engine, err := engineOf(&s)
+	if err != nil {
+		return nil
 	}
 	var decoder limiter.Decoder
 	for i := range entries {

@@ -19,7 +19,6 @@ type Machine interface {
 	// on.
 	Loaded()
 	// Apply has to apply a command, by Replica.Step, and tells whoever waits for what comes of it.
-	// own is the batch of this process that it is of, and which is seen for the first time.
 	Apply(c *Applying)
 	// Applied tells that all has been applied that was read. own is the batch of this process
 	// that was among it, if it is one that was just appended.
@@ -36,7 +35,7 @@ type Applying struct {
 	Command limiter.Command
 	Entry   *store.Entry
 	Index   int    // of the command in the entry
-	Own     *Batch // nil: it is another process's, or has been seen before
+	Own     *Batch // of this process, and seen for the first time; nil: it is none such
 	raw     []byte
 }
 
@@ -124,6 +123,7 @@ type Replica struct {
 	engine    *limiter.Engine
 	lost      bool  // the engine's state is lost to a fault: nothing is applied any more
 	fault     error // what in the log could not be read
+	failed    error // that was logged last
 	decoder   limiter.Decoder
 	applying  Applying
 	events    []limiter.Event
@@ -141,7 +141,7 @@ type Replica struct {
 	beat      limiter.Time   // when the last batch of this process was closed
 	tail      int            // bytes in the log behind the latest snapshot
 	size      int            // of that
-	stands    [stands]stand  // by entries
+	stands    []stand        // by entries; nil: nobody compares
 	differs   uint64         // the process whose digest was not this one's
 	trusted   limiter.Time   // until then differences with others are not looked at
 	peers     []limiter.Peer
@@ -189,7 +189,9 @@ func New(o Options) *Replica {
 		broken:        unloaded,
 		poisoned:      map[poison]bool{},
 	}
-	r.nudger, _ = o.Log.(store.Nudger)
+	if r.nudger, _ = o.Log.(store.Nudger); r.nudger != nil {
+		r.stands = make([]stand, stands)
+	}
 	if r.logger == nil {
 		r.logger = slog.New(slog.DiscardHandler)
 	}

@@ -194,6 +194,15 @@ func TestVersions(t *testing.T) {
 	if young.granted("one") == (limiter.LeaseID{}) {
 		t.Error("the later version does not serve")
 	}
+	old.replica.Break(t.Context()) // it is loaded again, which is of no use
+	for range 3 {
+		if err := old.replica.Read(t.Context()); err == nil {
+			t.Error("a log that is not understood was read")
+		}
+	}
+	if !old.replica.Lost() || old.faults != 1 {
+		t.Errorf("lost %v, told %d times, want once: nothing has changed", old.replica.Lost(), old.faults)
+	}
 }
 
 // An engine that panics and cannot be written down either is lost, and the process lives.

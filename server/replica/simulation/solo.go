@@ -144,13 +144,13 @@ func (n *node) meet() error {
 		if b.Len() == 0 {
 			break
 		}
-		s.engine.Told(lost)
 		if err := n.replica.Commit(ctx, &b.Batch); err != nil {
 			if !n.replica.InDoubt(&b.Batch) {
 				s.owing = append(owed, s.owing...)
 			}
 			return err
 		}
+		s.engine.Told(lost)
 	}
 	s.away = false
 	s.engine.Return(n.replica.Now())

@@ -1,0 +1,125 @@
+package limiter
+
+import (
+	"slices"
+	"time"
+)
+
+// Recount puts back what the log has lost of counters. It may come any number of times, and
+// from everybody who remembers: what each adds is only what goes beyond what the log had when it
+// lost entries, and beyond what others have told. For they all followed one log, so of two the
+// one that has seen more has seen all that the other has.
+type Recount struct {
+	// History is the latest Loss that the sender's knowledge comes after; 0: none. Who has followed
+	// the log since the latest of all has nothing to add.
+	History  uint64
+	Counters []CounterState
+}
+
+// CounterState is what Recount knows of a counter; see Engine.LostCounters.
+type CounterState struct {
+	Counter CounterID
+	Window  time.Duration
+	Ever    int64        // charged in all, since the counter was made; ≥ 0
+	Hits    []CounterAge // that still count, the latest first
+}
+
+// A CounterAge is hits that were made at a time.
+type CounterAge struct {
+	Age    time.Duration // since then; ≥ 0
+	Amount int64         // ≥ 0
+}
+
+// know notes what a counter had when the latest Loss came, before it changes.
+func (c *counter) know(history uint64) {
+	if c.history != history {
+		c.history, c.base, c.told = history, c.ever, c.ever
+	}
+}
+
+// recount puts counters back.
+func (e *Engine) recount(r *Recount) {
+	if r.History == e.call.history {
+		return
+	}
+	e.forgetCounters()
+	for i := range r.Counters {
+		e.restoreCounter(&r.Counters[i])
+	}
+}
+
+// restoreCounter adds the latest of the hits that somebody knows and the log does not.
+func (e *Engine) restoreCounter(s *CounterState) {
+	c := e.counter(s.Counter)
+	known := int64(0)
+	if c != nil {
+		c.know(e.call.history)
+		known = c.told
+	}
+	missing := min(s.Ever, maxSpan) - known
+	if missing <= 0 {
+		return
+	}
+	if c == nil {
+		if len(s.Hits) == 0 || s.Hits[0].Age >= min(s.Window, longestWindow) {
+			return
+		}
+		c = e.newCounter(s.Counter, s.Window)
+	}
+	c.told = min(s.Ever, maxSpan)
+	last, rest := 0, missing
+	for ; last < len(s.Hits) && rest > 0; last++ {
+		rest -= s.Hits[last].amount()
+	}
+	for i, h := range slices.Backward(s.Hits[:last]) { // the window takes them in the order of time
+		part := h.amount()
+		if i == last-1 {
+			part += min(rest, 0) // of the oldest a part may be there
+		}
+		c.window.addAt(max(0, e.now.Add(-max(h.Age, 0))), e.now, e.now.Add(-c.shelf.hold()), part, 1)
+	}
+	c.ever = min(c.ever+c.told-known, maxSpan)
+	c.shelf.take(c)
+	c.shelf.put(c)
+	e.mix(uint64(c.window.total))
+}
+
+// amount is a number of hits, within bounds.
+func (a *CounterAge) amount() int64 { return min(max(a.Amount, 0), maxAmount) }
+
+// LostCounters appends what this engine knows of counters and the log's does not. Neither is
+// changed.
+func (e *Engine) LostCounters(log *Engine, to []CounterState) []CounterState {
+	for _, s := range e.shelves {
+		for c := s.oldest; c != nil; c = c.newer {
+			if known := log.counters[c.id]; known != nil && known.toldSince(e.call.history, log.call.history) >= c.ever {
+				continue
+			}
+			if state := c.state(e.now); len(state.Hits) > 0 {
+				to = append(to, state)
+			}
+		}
+	}
+	return to
+}
+
+// toldSince is what the log knows of the charges that were made before its latest Loss, which one
+// process has not followed. One that has, or that is about to tell of the Loss itself, has to
+// compare with what is there.
+func (c *counter) toldSince(followed, history uint64) int64 {
+	if followed != history && c.history == history {
+		return c.told
+	}
+	return c.ever
+}
+
+// state tells all that Recount needs.
+func (c *counter) state(now Time) CounterState {
+	s := CounterState{Counter: c.id, Window: c.shelf.length, Ever: c.ever}
+	for i := c.window.count; i > 0; i-- {
+		if en := c.window.at(c.window.head + i - 1); en.amount > 0 && en.last.Add(c.shelf.hold()) >= now {
+			s.Hits = append(s.Hits, CounterAge{max(0, now.Sub(en.last)), en.amount})
+		}
+	}
+	return s
+}
