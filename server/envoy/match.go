@@ -11,6 +11,8 @@ import (
 
 	common "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
+
+	"github.com/watermaster-project/watermaster/limiter"
 )
 
 const (
@@ -30,7 +32,7 @@ const (
 type Match struct {
 	// Hit asks the engine for all counters of the request. Without any there is nothing to
 	// ask: the answer is Response(nil, …).
-	Hit Hit
+	Hit limiter.Hit
 	// Rules are what each descriptor is held to, nil for nothing. Unlimited ones, and those
 	// that another replaces (see Counted), have no counter.
 	Rules []*Rule
@@ -144,8 +146,8 @@ func (m *Match) find() error {
 	}
 	if !failover {
 		for i := range m.Hit.Counters {
-			if c := &m.Hit.Counters[i]; c.Mode == QuotaMode {
-				c.Mode = Shadow
+			if c := &m.Hit.Counters[i]; c.Mode == limiter.Quota {
+				c.Mode = limiter.Shadow
 			}
 		}
 	}
@@ -207,9 +209,9 @@ func (m *Match) replaced(rule *Rule) bool {
 }
 
 // counter is what a descriptor asks of its counter.
-func (m *Match) counter(i int, rule *Rule) CounterHit {
+func (m *Match) counter(i int, rule *Rule) limiter.CounterHit {
 	descriptor := m.request.GetDescriptors()[i]
-	hit := CounterHit{
+	hit := limiter.CounterHit{
 		Quota: int64(rule.RequestsPerUnit), Window: rule.Window,
 		Amount: amount(m.request, descriptor),
 	}
@@ -218,9 +220,9 @@ func (m *Match) counter(i int, rule *Rule) CounterHit {
 		o := descriptor.GetLimit()
 		hit.Quota, hit.Window = int64(o.GetRequestsPerUnit()), windowOf(unitOf(o))
 	case rule.Shadow:
-		hit.Mode = Shadow
+		hit.Mode = limiter.Shadow
 	case rule.Quota:
-		hit.Mode = QuotaMode
+		hit.Mode = limiter.Quota
 	}
 	hit.Counter = m.digest(descriptor, m.steps[m.held[i].from:m.held[i].to], hit.Window)
 	return hit
@@ -228,7 +230,7 @@ func (m *Match) counter(i int, rule *Rule) CounterHit {
 
 // digest names the counter of a descriptor: of its entries as they count, and its window. What
 // the configuration calls them does not matter, nor does the quota.
-func (m *Match) digest(descriptor *common.RateLimitDescriptor, steps []step, window time.Duration) (id CounterID) {
+func (m *Match) digest(descriptor *common.RateLimitDescriptor, steps []step, window time.Duration) (id limiter.CounterID) {
 	b := binary.AppendUvarint(m.scratch[:0], uint64(len(descriptor.GetEntries())))
 	for i, e := range descriptor.GetEntries() {
 		value, kind := e.GetValue(), byte('=')
@@ -240,7 +242,7 @@ func (m *Match) digest(descriptor *common.RateLimitDescriptor, steps []step, win
 	b = binary.AppendUvarint(b, uint64(window))
 	m.scratch = b
 	sum := sha256.Sum256(b)
-	return CounterID(sum[:len(id)])
+	return limiter.CounterID(sum[:len(id)])
 }
 
 func appendText(b []byte, s string) []byte {

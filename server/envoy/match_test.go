@@ -12,6 +12,8 @@ import (
 	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	typed "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/watermaster-project/watermaster/limiter"
 )
 
 // parse reads the text of one file.
@@ -205,7 +207,7 @@ domain: d
 descriptors:
   - {key: a*, rate_limit: {unit: day}, descriptors: [{key: a*, rate_limit: {unit: day}}]}
 `)
-	seen := make(map[CounterID]string)
+	seen := make(map[limiter.CounterID]string)
 	for _, texts := range [][]string{
 		{"a", ""}, {"a", "b"}, {"ab", ""}, {"a_", "b"}, {"a", "_b"}, {"a", "=b"}, {"a=", "b"},
 		{"a", "", "a", ""}, {"a", "", "a", "b"}, {"a", "b", "a", ""}, {"a", "a\x01a", "a", ""}, {"a", "", "aa", ""},
@@ -296,7 +298,7 @@ func TestOverrides(t *testing.T) {
 			t.Errorf("%s: %v", row.rule, err)
 			continue
 		}
-		if c := m.Hit.Counters[1]; c.Quota != row.quota || c.Window != row.window || c.Mode != Enforced {
+		if c := m.Hit.Counters[1]; c.Quota != row.quota || c.Window != row.window || c.Mode != limiter.Enforced {
 			t.Errorf("%s: got %d per %v, mode %v", row.rule, c.Quota, c.Window, c.Mode)
 		}
 	}
