@@ -3,9 +3,7 @@ package envoy
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -13,18 +11,6 @@ import (
 	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 
 	"github.com/watermaster-project/watermaster/limiter"
-)
-
-const (
-	// MaxDescriptors is how many descriptors a request may have.
-	MaxDescriptors = 64
-	// MaxEntries is how many entries one of them may have.
-	MaxEntries = 64
-	// maxValue bounds a key or a value of a request, in bytes: a header's, generously.
-	maxValue = 64 << 10
-	// maxAmount bounds what one descriptor draws. It is far above every quota, so that what
-	// is more is refused alike, and far below what sums of it could overflow.
-	maxAmount = int64(1) << 48
 )
 
 // A Match is what a request is held to. It is used again and again: one that has grown to a
@@ -73,29 +59,6 @@ func (m *Match) Amount(descriptor int) int64 {
 	return amount(m.request, m.request.GetDescriptors()[descriptor])
 }
 
-// Check says what is wrong with a request, whatever its domain.
-func Check(req *rls.RateLimitRequest) error {
-	switch n := len(req.GetDescriptors()); {
-	case req.GetDomain() == "":
-		return errors.New("the domain is empty: set `domain` in the filter's configuration")
-	case n == 0:
-		return errors.New("there are no descriptors: a request needs one at least")
-	case n > MaxDescriptors:
-		return fmt.Errorf("%d descriptors are more than %d", n, MaxDescriptors)
-	}
-	for i, d := range req.GetDescriptors() {
-		if n := len(d.GetEntries()); n > MaxEntries {
-			return fmt.Errorf("descriptor %d has %d entries, which are more than %d", i, n, MaxEntries)
-		}
-		for _, e := range d.GetEntries() {
-			if len(e.GetKey()) > maxValue || len(e.GetValue()) > maxValue {
-				return fmt.Errorf("descriptor %d has an entry of more than %d bytes", i, maxValue)
-			}
-		}
-	}
-	return nil
-}
-
 // Match finds what a request is held to. An error says what is wrong with the request; there
 // is nothing to charge then, and m is empty.
 //
@@ -135,10 +98,13 @@ func (m *Match) find() error {
 	}
 	failover := true // quota_mode stops, if all of it is over
 	for i, rule := range m.Rules {
-		if rule != nil && rule.Quota && (rule.Unlimited || rule.Shadow) && !(replacing && m.replaced(rule)) {
-			failover = false // these never are
+		if rule == nil || replacing && m.replaced(rule) {
+			continue
 		}
-		if rule == nil || rule.Unlimited || replacing && m.replaced(rule) {
+		if rule.Quota && (rule.Unlimited || rule.Shadow) {
+			failover = false // this one never is
+		}
+		if rule.Unlimited {
 			continue
 		}
 		m.held[i].counter = len(m.Hit.Counters)
@@ -247,26 +213,4 @@ func (m *Match) digest(descriptor *common.RateLimitDescriptor, steps []step, win
 
 func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-// unitOf gives an override's unit. The two enumerations agree in their numbers.
-func unitOf(o *common.RateLimitDescriptor_RateLimitOverride) rls.RateLimitResponse_RateLimit_Unit {
-	return rls.RateLimitResponse_RateLimit_Unit(o.GetUnit())
-}
-
-// amount gives the hits of a descriptor: its own, where an explicit 0 only looks, or the
-// request's, where 0 is 1.
-func amount(req *rls.RateLimitRequest, descriptor *common.RateLimitDescriptor) int64 {
-	hits := max(1, uint64(req.GetHitsAddend()))
-	if own := descriptor.GetHitsAddend(); own != nil {
-		hits = own.GetValue()
-	}
-	n := maxAmount
-	if hits < math.MaxInt64 {
-		n = min(int64(hits), maxAmount)
-	}
-	if descriptor.GetIsNegativeHits() {
-		return -n
-	}
-	return n
 }

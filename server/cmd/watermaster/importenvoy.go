@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -48,19 +47,9 @@ func newImportEnvoy() *cobra.Command {
 }
 
 func importEnvoy(out, problems io.Writer, dir string, o envoy.Options, t envoy.Translation) error {
-	l, err := envoy.Load(dir, o)
-	var all envoy.Errors
-	if errors.As(err, &all) {
-		for _, p := range all {
-			fmt.Fprintln(problems, p)
-		}
-		return errReported
-	}
+	l, err := loadLimits(dir, o, problems)
 	if err != nil {
 		return fmt.Errorf("import-envoy: %w", err)
-	}
-	for _, w := range l.Warnings {
-		fmt.Fprintln(problems, "warning:", w)
 	}
 	text, without := l.Native(t)
 	for _, p := range without {

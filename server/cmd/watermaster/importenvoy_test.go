@@ -57,3 +57,36 @@ func TestImportEnvoyFails(t *testing.T) {
 		}
 	}
 }
+
+// check tells of a directory of Envoy's limits what it tells of a configuration.
+func TestCheckEnvoyLimits(t *testing.T) {
+	dir := filepath.Dir(write(t, "limits.yaml", `
+domain: gateway
+descriptors:
+  - {key: user, rate_limit: {unit: minute, requests_per_unit: 60, name: n}}
+  - {key: user, value: a*, shadow_mode: true, rate_limit: {unit: day, requests_per_unit: 5, replaces: [{name: n}]}}
+  - {key: free, rate_limit: {unlimited: true, shadow_mode: true}}
+`))
+	out, err := execute(t, "check", "--envoy-limits", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(strings.Fields(strings.ReplaceAll(out, dir+"/", "")), " ")
+	for _, want := range []string{
+		"gateway.user 60/minute enforced n - limits.yaml:4",
+		"gateway.user_a* 5/day shadow - n limits.yaml:5",
+		"gateway.free unlimited - - - limits.yaml:6",
+		"warning: limits.yaml:6:47: shadow_mode has no effect in a rate_limit: it belongs beside rate_limit",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not among\n%s", want, out)
+		}
+	}
+	if out, err := execute(t, "check", quickstart, "--envoy-limits", dir); err != nil || !strings.Contains(out, "openai-main/gpt-5") {
+		t.Errorf("with a FILE: got %v: %s", err, out)
+	}
+	broken := filepath.Dir(write(t, "limits.yaml", "domain: d\ndescriptors: [{kye: a}]"))
+	if out, err := execute(t, "check", quickstart, "--envoy-limits", broken); !errors.Is(err, errReported) || !strings.Contains(out, "limits.yaml:2:16:") {
+		t.Errorf("a broken one: got %v: %s", err, out)
+	}
+}
