@@ -47,9 +47,6 @@ func newDomainWorld(t *testing.T, s *redistest.Server, limits string) *awayWorld
 	return &awayWorld{world: w, proxy: proxy}
 }
 
-// gateway gives the organization of the domain.
-func (w *awayWorld) gateway() *organization { return w.server.directory.Load().domains["gateway"].home }
-
 // passes asks for a user, and says whether it passes.
 func (w *awayWorld) passes(user string) (bool, error) {
 	a, err := w.shouldRateLimit("gateway", descriptor("path", "/"), descriptor("user", user))
