@@ -17,7 +17,7 @@ import (
 // TestDrawRollCall: while others may put back what the log has lost, a gateway is told to ask
 // again, and is not told OVER_LIMIT. What ends is settled meanwhile.
 func TestDrawRollCall(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		one := hitsAt(1000, descriptor("account", "main", "request_id", "r"))
 		w.draw(one)
 		o := w.organization()
@@ -44,7 +44,7 @@ func TestDrawRollCall(t *testing.T) {
 // TestDrawCancelled: who has left is charged all the same where the answer may have arrived, and
 // a lease is left that his end settles.
 func TestDrawCancelled(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		ctx, cancel := context.WithCancel(w.t.Context())
 		cancel()
 		o := w.organization()
@@ -64,7 +64,7 @@ func TestDrawCancelled(t *testing.T) {
 // TestDrawRace: the two requests about a call at once, many times: it is charged once or twice,
 // and no lease is left but of a call that somebody may still end.
 func TestDrawRace(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		for k := range 20 {
 			var all sync.WaitGroup
 			for _, n := range []int64{100, 40} {
@@ -84,7 +84,7 @@ func TestDrawRace(t *testing.T) {
 
 // TestDrawDrain: a process that is about to end still decides what need not wait.
 func TestDrawDrain(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		w.server.Drain()
 		if a := w.draw(hitsAt(100, descriptor("account", "main"))); a.OverallCode != isOK {
 			w.t.Errorf("got %v", a)
@@ -95,9 +95,9 @@ func TestDrawDrain(t *testing.T) {
 // TestDrawReload: names of a configuration that was just put in force are known, those that it
 // lost are not, and what was drawn is kept.
 func TestDrawReload(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		w.draw(hitsAt(4000, descriptor("project", "search", "request_id", "r", "account", "main")))
-		w.reload(strings.NewReplacer("revision: 7", "revision: 8", "projects:\n", "projects:\n      fresh: {limits: {tokens: 1k/min}}\n").Replace(gateway))
+		w.reload(strings.NewReplacer("revision: 7", "revision: 8", "projects:\n", "projects:\n      fresh: {limits: {tokens: 1k/min}}\n").Replace(drawnOn))
 		w.draw(hitsAt(10, descriptor("project", "fresh")))
 		if a := w.draw(hitsAt(4000, descriptor("project", "search"))); a.OverallCode != isOver {
 			w.t.Errorf("got %v, want over: counters stay", a)
@@ -109,7 +109,7 @@ func TestDrawReload(t *testing.T) {
 
 // TestDrawCounted: decisions count among those of workers; checks and ends do not.
 func TestDrawCounted(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		w.draw(hitsAt(15_000, descriptor("account", "main", "request_id", "r", "phase", "request")))
 		w.draw(hitsAt(15_000, descriptor("account", "main", "request_id", "r", "phase", "request")))
 		w.draw(hitsAt(15_000, descriptor("account", "main")))

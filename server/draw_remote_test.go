@@ -23,7 +23,7 @@ func (w *awayWorld) heldNow(scope, name string) int64 {
 func TestDrawElsewhere(t *testing.T) {
 	const pool = "pool/main/gpt"
 	s := redistest.Start(t)
-	a, b := newAwayWorldOf(t, s, gateway, ""), newAwayWorldOf(t, s, gateway, "")
+	a, b := newAwayWorldOf(t, s, drawnOn, ""), newAwayWorldOf(t, s, drawnOn, "")
 	type figures [3]int64
 	holds := func() figures {
 		return figures{b.heldNow(pool, "tokens/min"), b.heldNow(pool, "requests/min"), b.heldNow(pool, "concurrency")}
@@ -79,7 +79,7 @@ func TestDrawElsewhere(t *testing.T) {
 // TestDrawAway: while the log is away a gateway is told so at once, and nothing is granted alone.
 func TestDrawAway(t *testing.T) {
 	s := redistest.Start(t)
-	yaml := strings.Replace(gateway, "margin: 0%\n        charge: {refund: true}", "margin: 20%\n        charge: {refund: true}\n        when_away: margin", 1)
+	yaml := strings.Replace(drawnOn, "margin: 0%\n        charge: {refund: true}", "margin: 20%\n        charge: {refund: true}\n        when_away: margin", 1)
 	w := newAwayWorldOf(t, s, yaml, "")
 	w.draw(hitsAt(100, descriptor("account", "main")))
 	w.proxy.Point("127.0.0.1:1") // refuses
