@@ -34,3 +34,30 @@ func (e *Engine) Grant(id LeaseID) (Grant, bool) {
 	}
 	return g, true
 }
+
+// A Trace is what is known of a grant, for those who look for it.
+type Trace struct {
+	Lease       LeaseID
+	Project     string
+	Class       string
+	Pool, Model string // as it was granted; "" when the configuration no longer has it
+	Settled     bool   // it was released
+	Expired     bool   // its TTL has passed, and it was not released
+}
+
+// Trace finds a lease; false if it is unknown.
+func (e *Engine) Trace(id LeaseID) (Trace, bool) { return trace(e, e.leases[id]) }
+
+// TraceKey finds the latest lease that was granted under a key; false if none is known, or a
+// request waits under it.
+func (e *Engine) TraceKey(k Key) (Trace, bool) { return trace(e, e.keys[k]) }
+
+func trace(e *Engine, t *ticket) (Trace, bool) {
+	if t == nil || t.state == ticketWaiting {
+		return Trace{}, false
+	}
+	return Trace{
+		Lease: t.lease, Project: t.project.name, Class: e.classes[t.class].Name, Pool: t.poolName(), Model: t.modelName(),
+		Settled: t.state == ticketSettled, Expired: t.state == ticketExpired,
+	}, true
+}

@@ -28,6 +28,10 @@ func (o *organization) Apply(a *replica.Applying) {
 	if o.solo.engine != nil {
 		defer o.soloFollow(cmd)
 	}
+	if _, hit := cmd.(*limiter.Hit); hit {
+		o.tellCounted(events, c)
+		return
+	}
 	acquire, _ := cmd.(*limiter.Acquire)
 	for i := range events {
 		ev := &events[i]
@@ -77,6 +81,8 @@ func (o *organization) Apply(a *replica.Applying) {
 	switch cmd := cmd.(type) {
 	case *limiter.Configure:
 		o.configured()
+	case *limiter.Restore:
+		o.forced(cmd)
 	case *limiter.Acquire:
 		if c != nil && c.waits && c.out.event.Kind == limiter.Queued {
 			o.places[cmd.Key].await(c)
@@ -166,6 +172,25 @@ func (o *organization) settled(ev *limiter.Event, project string, c *call) {
 		c.out.event, c.out.project = *ev, project
 		c.out.before = append(c.out.before[:0], o.before...)
 		c.out.charges = append(c.out.charges[:0], o.charges...)
+	}
+}
+
+// forced notes what a gateway has charged by force, which is told as a lease that began and ended
+// just now; what was lost is older.
+func (o *organization) forced(cmd *limiter.Restore) {
+	for i := range cmd.Leases {
+		if l := &cmd.Leases[i]; l.Settled && l.Age == 0 {
+			o.charges, _ = o.engine().Lease(l.Lease, o.charges[:0])
+			o.consumers.add(o.engine().Now(), l.Project, o.charges)
+		}
+	}
+}
+
+// tellCounted tells what a Hit has come to. It is of a domain's organization, where nothing else
+// happens.
+func (o *organization) tellCounted(events []limiter.Event, c *call) {
+	if c != nil {
+		c.out.counted = append(c.out.counted[:0], events...)
 	}
 }
 

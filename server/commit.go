@@ -21,6 +21,23 @@ import (
 // of it stands in c.out.
 func (o *organization) propose(cmd limiter.Command, c *call) {
 	lead, ok := o.submit(cmd, c)
+	o.proposed(c, lead, ok)
+}
+
+// proposeBoth puts two commands into the log, in one entry. What became of the first stands in
+// c.out.
+func (o *organization) proposeBoth(first, second limiter.Command, c *call) {
+	o.mu.Lock()
+	lead, ok := o.gather(first, c)
+	if ok {
+		o.gathering.add(second, nil)
+	}
+	o.mu.Unlock()
+	o.proposed(c, lead, ok)
+}
+
+// proposed returns when what a call has submitted has been applied.
+func (o *organization) proposed(c *call, lead, ok bool) {
 	if !ok {
 		c.out.err, c.left = errAway, true
 		return
@@ -91,6 +108,11 @@ func (o *organization) leaveAlone(c *call) bool {
 func (o *organization) submit(cmd limiter.Command, c *call) (lead, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.gather(cmd, c)
+}
+
+// gather is submit, of a caller that holds mu.
+func (o *organization) gather(cmd limiter.Command, c *call) (lead, ok bool) {
 	if o.absent {
 		return false, false
 	}

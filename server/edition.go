@@ -37,7 +37,7 @@ func newEdition(cfg *config.Config, o *config.Organization) (*edition, error) {
 		policy:     p,
 		revision:   cfg.Revision,
 		generation: cfg.Revision,
-		hash:       cfg.Hash,
+		hash:       p.Configure().Hash,
 		diversions: newDiversions(o, cfg.Classes),
 		metrics:    map[limiter.Metric]string{},
 		poolScopes: map[string]string{},

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"google.golang.org/grpc"
@@ -20,9 +21,10 @@ import (
 
 // What a connection may ask of us. gRPC's own defaults are without bounds.
 const (
-	maxMessage       = 64 << 10 // bytes
-	maxHeader        = 8 << 10  // bytes
-	maxStreams       = 1000     // of a connection
+	maxMessage       = 64 << 10  // bytes
+	maxEnvoyMessage  = 256 << 10 // bytes, of Envoy's service: descriptors hold headers, and those may be long
+	maxHeader        = 8 << 10   // bytes
+	maxStreams       = 1000      // of a connection
 	minPing          = 10 * time.Second
 	maxConnectionAge = 30 * time.Minute
 	connectionGrace  = 30 * time.Second // longer than any call may block
@@ -48,7 +50,7 @@ func (s *Server) NewGRPC(more ...grpc.ServerOption) *grpc.Server {
 	options := append([]grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(unary...),
 		grpc.ChainStreamInterceptor(stream...),
-		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxRecvMsgSize(maxEnvoyMessage),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(handshakeTime),
@@ -78,7 +80,7 @@ func (s *Server) checkUnary(ctx context.Context, req any, info *grpc.UnaryServer
 		return nil, s.failed(ctx, info.FullMethod, err)
 	}
 	if m, ok := req.(proto.Message); ok {
-		if err := validate(m); err != nil {
+		if err := checkMessage(m); err != nil {
 			return nil, statusOf(err)
 		}
 	}
@@ -129,7 +131,7 @@ func (s *Server) failed(ctx context.Context, method string, err error) error {
 	s.refused(mapped)
 	if c := status.Code(mapped); c == codes.Internal || c == codes.Unavailable || c == codes.Unknown {
 		level := slog.LevelError
-		if errors.Is(err, errAway) || errors.Is(err, errRestoring) { // it is told when that begins and ends
+		if errors.Is(err, errAway) || errors.Is(err, errRestoring) || errors.Is(err, errNotYet) { // it is told when that begins and ends
 			level = slog.LevelDebug
 		}
 		s.logger.Log(ctx, level, "a call failed", "method", method, "code", c.String(), "error", err)
@@ -150,7 +152,18 @@ func (c *checkedStream) RecvMsg(m any) error {
 		return err
 	}
 	if p, ok := m.(proto.Message); ok {
-		return validate(p)
+		return checkMessage(p)
 	}
 	return nil
+}
+
+// checkMessage holds a message to its rules and its size. gRPC has one size for all methods,
+// the largest.
+func checkMessage(m proto.Message) error {
+	if _, envoys := m.(*rls.RateLimitRequest); !envoys {
+		if n := proto.Size(m); n > maxMessage {
+			return status.Errorf(codes.ResourceExhausted, "the message is larger than it may be (%d bytes of %d)", n, maxMessage)
+		}
+	}
+	return validate(m)
 }

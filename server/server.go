@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -41,6 +43,8 @@ type Options struct {
 	// before it counts as away, and this one goes on alone. It is the log's own timeout.
 	// 0: 100 ms.
 	StoreTimeout time.Duration
+	// Envoy says how Envoy's rate-limit service answers.
+	Envoy EnvoyOptions
 	// Peer says who is at the other end of a call; nil: as gRPC says. A gateway in this process
 	// calls for others.
 	Peer func(context.Context) (*peer.Peer, bool)
@@ -53,6 +57,9 @@ type Options struct {
 type Server struct {
 	pb.UnimplementedLimiterServiceServer
 	monitor
+	rateLimit rateLimit
+	envoy     EnvoyOptions
+	hits      hits
 
 	logger        *slog.Logger
 	debug         bool // each decision is logged
@@ -108,10 +115,14 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.peer == nil {
 		s.peer = peer.FromContext
 	}
-	s.monitor.server = s
+	s.monitor.server, s.rateLimit.server, s.envoy = s, s, o.Envoy
 	s.metrics = metrics.New(s.stand)
 	s.directory.Store(&directory{config: &config.Config{}})
-	if err := s.Reload(ctx, o.Config); err != nil {
+	err := s.Reload(ctx, o.Config)
+	if err == nil && o.Envoy.Limits != nil {
+		err = s.ReloadLimits(ctx, o.Envoy.Limits)
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -145,8 +156,11 @@ func (s *Server) follow(nudged <-chan string) {
 			if !ok {
 				return
 			}
-			if o := s.directory.Load().find(name); o != nil {
+			d := s.directory.Load()
+			if o := d.find(name); o != nil {
 				o.read()
+			} else if domain, ok := strings.CutPrefix(name, domainPrefix); ok && d.domains[domain] != nil {
+				d.domains[domain].home.read()
 			}
 		case <-s.closing:
 			return
@@ -158,6 +172,7 @@ func (s *Server) follow(nudged <-chan string) {
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	pb.RegisterLimiterServiceServer(r, s)
 	pb.RegisterMonitorServiceServer(r, &s.monitor)
+	rls.RegisterRateLimitServiceServer(r, &s.rateLimit)
 	healthpb.RegisterHealthServer(r, s.health)
 }
 
@@ -175,10 +190,15 @@ func (s *Server) Close() {
 	s.Drain()
 	s.closeOnce.Do(func() { close(s.closing) })
 	s.sampler.Wait()
-	for _, o := range s.directory.Load().list {
+	for _, o := range s.directory.Load().all() {
 		o.close()
 	}
 	s.health.Shutdown()
+}
+
+// servedNames are those under which the health is told.
+var servedNames = []string{
+	"", pb.LimiterService_ServiceDesc.ServiceName, pb.MonitorService_ServiceDesc.ServiceName, rls.RateLimitService_ServiceDesc.ServiceName,
 }
 
 // changeHealth changes what the health depends on, and tells it.
@@ -190,7 +210,7 @@ func (s *Server) changeHealth(change func()) {
 	if s.serving && s.lost == 0 && !s.isAway() {
 		to = healthpb.HealthCheckResponse_SERVING
 	}
-	for _, name := range []string{"", pb.LimiterService_ServiceDesc.ServiceName, pb.MonitorService_ServiceDesc.ServiceName} {
+	for _, name := range servedNames {
 		s.health.SetServingStatus(name, to)
 	}
 }
@@ -222,7 +242,7 @@ func (s *Server) awayChanged(o *organization) {
 
 // isAway says whether the logs of all organizations are away: where some can be reached, others
 // are no better off. The caller holds healthLock.
-func (s *Server) isAway() bool { return s.away > 0 && s.away >= len(s.directory.Load().list) }
+func (s *Server) isAway() bool { return s.away > 0 && s.away >= len(s.directory.Load().all()) }
 
 // lookAway looks whether an organization's log is away for so long that clients are better
 // sent to other processes.
@@ -274,7 +294,7 @@ func (s *Server) Beginnings() (list []Beginning) {
 
 // Panics counts the panics of the engines that were survived.
 func (s *Server) Panics() (n int64) {
-	for _, o := range s.directory.Load().list {
+	for _, o := range s.directory.Load().all() {
 		n += o.replica.Panics()
 	}
 	return n

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"buf.build/go/protovalidate"
+	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -29,6 +30,8 @@ func validate(m proto.Message) error {
 		ok = renewOK(m)
 	case *pb.ReportRequest:
 		ok = reportOK(m)
+	case *rls.RateLimitRequest:
+		return checkRateLimit(m)
 	}
 	if ok {
 		return nil

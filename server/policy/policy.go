@@ -24,6 +24,7 @@ type Policy struct {
 	aliases      []alias             // longest prefix first
 	targets      []*target           // by account, pool and position
 	byID         map[TargetID]*target
+	ownerOnly    *target          // of draws that touch no pool
 	owner        []limiter.Metric // limits of the organization and of any project; ascending
 	units        map[limiter.Metric]string
 	pressure     [3]config.PressureStep
@@ -80,6 +81,9 @@ func Compile(cfg *config.Config, organization string) (*Policy, error) {
 		if err := p.compileAccount(cfg, &org.Accounts[i]); err != nil {
 			return nil, fmt.Errorf("account %s: %w", org.Accounts[i].Name, err)
 		}
+	}
+	if err := p.compileOwner(); err != nil {
+		return nil, err
 	}
 	p.compileFormer(org)
 	p.compileModels(cfg)

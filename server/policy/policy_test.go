@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/server/config"
@@ -15,21 +16,28 @@ func TestConfigure(t *testing.T) {
 	cfg := acme()
 	p := compile(t, cfg)
 	got := p.Configure()
-	if want := cfg.Configure(&cfg.Organizations[0]); !reflect.DeepEqual(got, want) {
+	// Draws that touch no provider have a pool of their own, and the hash tells that it is there.
+	whole := func() *limiter.Configure {
+		c := cfg.Configure(&cfg.Organizations[0])
+		c.Pools = append(c.Pools, limiter.PoolSpec{Name: OwnerPool, Models: []string{""}, StartWithin: 10 * time.Minute})
+		c.Hash++
+		return c
+	}
+	if want := whole(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 	var pools []string
 	for _, s := range got.Pools {
 		pools = append(pools, s.Name)
 	}
-	want := []string{"azure-weu/gpt-5", "claude/sonnet", "openai-main/gpt-5", "openai-main/gpt-5-mini"}
+	want := []string{"azure-weu/gpt-5", "claude/sonnet", "openai-main/gpt-5", "openai-main/gpt-5-mini", OwnerPool}
 	if !slices.Equal(pools, want) {
 		t.Errorf("got pools %v, want %v", pools, want)
 	}
 
 	// What a caller does to it stays with the caller.
 	got.Pools[0].Name, got.Classes[0].Name, got.Template.Weight, got.Limits[0].Quota = "x", "x", 99, 99
-	if again := p.Configure(); !reflect.DeepEqual(again, cfg.Configure(&cfg.Organizations[0])) {
+	if again := p.Configure(); !reflect.DeepEqual(again, whole()) {
 		t.Errorf("a command that was changed changed the next: %+v", again)
 	}
 }

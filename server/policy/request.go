@@ -118,6 +118,7 @@ func (p *Policy) Acquire(req *Request, cmd *limiter.Acquire) error {
 	cmd.Class = class
 	cmd.Arrived = req.Arrived
 	cmd.MaxWait = maxWait
+	cmd.Unpaced = false // a draw may have used it before
 	cmd.TTL = defaultTTL
 	if req.TTL.Set {
 		cmd.TTL = req.TTL.Value
@@ -165,21 +166,28 @@ func (p *Policy) check(req *Request) (class string, maxWait time.Duration, err e
 	if err := checkConstraints(&req.Constraints); err != nil {
 		return "", 0, err
 	}
-	if _, ok := p.projects[req.Project]; !ok {
-		if err := p.checkUnnamed(req.Project); err != nil {
+	class, maxWait, err = p.checkOwner(req.Project, req.Class)
+	if err == nil && req.MaxWait.Set {
+		maxWait = req.MaxWait.Value
+	}
+	return class, maxWait, err
+}
+
+// checkOwner judges the names of a project and of a class, "" being the standard one, and gives
+// the class and the longest wait in it.
+func (p *Policy) checkOwner(project, asked string) (class string, maxWait time.Duration, err error) {
+	if _, ok := p.projects[project]; !ok {
+		if err := p.checkUnnamed(project); err != nil {
 			return "", 0, err
 		}
 	}
-	class = req.Class
+	class = asked
 	if class == "" {
 		class = defaultClass
 	}
 	maxWait, ok := p.classes[class]
 	if !ok {
 		return "", 0, NewNotFound("priority class", class, p.names.class)
-	}
-	if req.MaxWait.Set {
-		maxWait = req.MaxWait.Value
 	}
 	return class, maxWait, nil
 }

@@ -54,6 +54,11 @@ var (
 		code:    codes.InvalidArgument,
 		message: fmt.Sprintf("the body is larger than %d KiB: of provider_usage send the usage only", maxBody>>10),
 	}
+	errTooLargeHere = &refusal{
+		http:    http.StatusRequestEntityTooLarge,
+		code:    codes.InvalidArgument,
+		message: fmt.Sprintf("the body is larger than %d KiB", maxRateLimitBody>>10),
+	}
 	errTooMany = &refusal{
 		code:    codes.ResourceExhausted,
 		message: "too many calls at a time: ask again later, or another replica",

@@ -35,7 +35,7 @@ func (s *Server) post(request proto.Message) http.HandlerFunc {
 			if r.URL.RawQuery != "" {
 				return nil, invalid("", "%s takes its fields in the body, as JSON, and no query (%q)", r.URL.Path, short("?"+namesOf(r.URL.RawQuery)))
 			}
-			body, err := readBody(w, r)
+			body, err := readBody(w, r, maxBody)
 			if err == nil && strings.TrimSpace(body) == "" {
 				err = invalid("", "the body is empty: send a JSON object of %s", request.ProtoReflect().Descriptor().FullName())
 			}
@@ -59,7 +59,7 @@ func namesOf(query string) string {
 func (s *Server) get(request proto.Message) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.call(w, r, func() (io.Reader, error) {
-			body, err := readBody(w, r)
+			body, err := readBody(w, r, maxBody)
 			if err == nil && body != "" {
 				err = invalid("", "GET %s takes its fields as query parameters, and no body", r.URL.Path)
 			}
@@ -149,10 +149,13 @@ func checkContent(h http.Header) error {
 	return nil
 }
 
-// readBody reads at most maxBody.
-func readBody(w http.ResponseWriter, r *http.Request) (string, error) {
-	b, err := io.ReadAll(http.MaxBytesReader(w.(*writer).Unwrap(), r.Body, maxBody))
+// readBody reads at most so many bytes.
+func readBody(w http.ResponseWriter, r *http.Request, most int64) (string, error) {
+	b, err := io.ReadAll(http.MaxBytesReader(w.(*writer).Unwrap(), r.Body, most))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		if most != maxBody {
+			return "", errTooLargeHere
+		}
 		return "", errTooLarge
 	}
 	if err != nil {

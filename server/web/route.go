@@ -31,6 +31,7 @@ func (s *Server) addRoutes() {
 		{http.MethodPost, "/v1/report", "tells of a running call, or of a provider", s.post(&pb.ReportRequest{}), false},
 		{http.MethodGet, "/v1/headroom", "the state of the limits", s.get(&pb.GetHeadroomRequest{}), false},
 		{http.MethodGet, "/v1/headroom/watch", "the same as a stream, one JSON object a line", s.get(&pb.WatchHeadroomRequest{}), false},
+		{http.MethodPost, "/json", "Envoy's rate-limit service as JSON, as envoyproxy/ratelimit has it", s.rateLimit, false},
 		{http.MethodGet, "/openapi.json", "what these take and answer", s.openAPI, true},
 		{http.MethodGet, "/healthz", "whether the process lives", s.healthz, true},
 		{http.MethodGet, "/readyz", "whether it should be sent calls", s.readyz, true},

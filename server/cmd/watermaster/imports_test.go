@@ -109,6 +109,10 @@ func TestLayers(t *testing.T) {
 			"it runs the log in Redis, the replicas and the engine as they are, and is part of no program",
 		},
 		{
+			"server/envoy", []string{"server/config", "server/spelling", "limiter"}, nil,
+			"a format and its lookup are a function of files and a request: who serves them, and where, they do not know",
+		},
+		{
 			"server", []string{"server", "limiter", "store", "proto"},
 			[]string{"server/cmd", "store/memory", "store/file", "store/redis", "store/storetest"},
 			"services know the contract of a log; which one it is, is for cmd to say",

@@ -3,45 +3,79 @@ package main
 import (
 	"context"
 	"os"
+	"slices"
 	"time"
+
+	"github.com/watermaster-project/watermaster/server/envoy"
 )
 
-// A stamp tells whether a file is another than before. Links are followed, so that a file
-// that is put in place by a swapped link (as Kubernetes does) is seen too.
+// A stamp tells whether a file, or the files of a directory of limits, are others than before.
+// Links are followed, so that what is put in place by a swapped link (as Kubernetes does) is
+// seen too.
 type stamp struct {
-	exists bool
-	time   time.Time
-	size   int64
-	inode  os.FileInfo
+	directory bool
+	files     []fileStamp // none: nothing is there
 }
 
-func stampOf(path string) stamp {
+type fileStamp struct {
+	path string
+	info os.FileInfo
+}
+
+// stampOf gives the stamp of a file or a directory. One that cannot be read as a whole has
+// nothing in it.
+func stampOf(path string) (s stamp) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return stamp{}
 	}
-	return stamp{true, info.ModTime(), info.Size(), info}
+	if !info.IsDir() {
+		return stamp{files: []fileStamp{{path, info}}}
+	}
+	s.directory = true
+	paths, err := envoy.Files(path)
+	if err != nil {
+		return s
+	}
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return stamp{directory: true}
+		}
+		s.files = append(s.files, fileStamp{path, info})
+	}
+	return s
 }
+
+func (s stamp) exists() bool { return len(s.files) > 0 }
 
 func (s stamp) same(t stamp) bool {
-	return s.exists == t.exists && s.time.Equal(t.time) && s.size == t.size &&
-		(!s.exists || os.SameFile(s.inode, t.inode))
+	return slices.EqualFunc(s.files, t.files, func(a, b fileStamp) bool {
+		return a.path == b.path && a.info.ModTime().Equal(b.info.ModTime()) && a.info.Size() == b.info.Size() &&
+			os.SameFile(a.info, b.info)
+	})
 }
 
-// watch calls changed when the file becomes another than it was last, and whenever asked. A
-// file that is not there is being replaced: nothing is done until it is.
+// watch calls changed when the file or directory becomes another than it was last, and
+// whenever asked. What is not there is being replaced: nothing is done until it is. A
+// directory is written file by file: nothing is done until it is the same at two looks.
 func watch(ctx context.Context, path string, last stamp, every time.Duration, asked <-chan os.Signal, changed func()) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	seen := last
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-asked:
 			last = stampOf(path)
+			seen = last
 			changed()
 		case <-ticker.C:
-			if now := stampOf(path); now.exists && !now.same(last) {
+			now := stampOf(path)
+			settled := !now.directory || now.same(seen)
+			seen = now
+			if now.exists() && settled && !now.same(last) {
 				last = now
 				changed()
 			}
