@@ -2,87 +2,99 @@ package limiter
 
 import "time"
 
-// A Standing is how a limit stands to an amount that a class would charge.
+// NoLimit is the id of a limit of a project that has drawn nothing yet.
+const NoLimit = ^LimitID(0)
+
+// A Standing is how a limit stands to a charge.
 type Standing struct {
 	ID        LimitID
 	Scope     Scope
 	Owner     string // the pool or project; "" for the organization
-	Spec      *LimitSpec
-	Effective int64 // quota less margin
-	Remaining int64 // ≥ 0: what the class could still be granted, in the metric's unit
-	// RetryAfter is how long until the amount fits if nothing is charged and nothing released: 0 if
-	// it does, < 0 if time alone never makes it.
+	Name      string
+	Metric    Metric
+	Spec      *LimitSpec // not to be changed
+	Effective int64      // what the class may fill so that the charge fits, ≥ 0
+	Remaining int64      // of that, ≥ 0
+	// RetryAfter is when the charge fits if nothing else is charged or released: 0, it does;
+	// < 0: never so. The pacer and those who wait are left out.
 	RetryAfter time.Duration
-	// ResetAfter is how long until nothing of it is used; of what runs that is not known.
-	ResetAfter time.Duration
+	ResetAfter time.Duration // until all is free again, if nothing more is charged; 0 for a stock
 }
 
-// Standing tells how each limit stands that charges of a class and a project would touch, also
-// where an amount is 0: those of the project and of the organization, and of a pool if one is
-// named. Pacer, queue and gates are left out. A project that draws for the first time has the
-// template's limits, unused. The list is appended to to; of a class that is not known it is empty.
-func (e *Engine) Standing(pool, project, class string, charges []Charge, to []Standing) []Standing {
-	k, ok := e.classNames[class]
-	if !ok {
+// Standing appends how each limit that charges would touch stands at a time, to a call of a
+// class: the project's first, then the pool's, then the organization's, each scope by metric. An
+// Amount of 0 is judged like any other; Pooled charges by their Amount. An unknown class counts
+// as the lightest; a project that is not known has the template's limits, or none.
+//
+// It reads only: a look must not depend on who looks.
+func (e *Engine) Standing(now Time, pool, project, class string, charges []Charge, to []Standing) []Standing {
+	if len(e.classes) == 0 {
 		return to
 	}
-	to = e.standing(e.limits, ToOwner, k, charges, to)
+	now = max(now, e.now)
+	k, ok := e.classNames[class]
+	if !ok {
+		k = uint8(len(e.classes) - 1)
+	}
 	if pr := e.projects[project]; pr != nil {
-		to = e.standing(pr.limits, ToOwner, k, charges, to)
+		to = standingOf(now, pr.limits, charges, ToOwner, k, to)
 	} else if e.template != nil {
 		for _, r := range e.template.rules {
-			l := limit{rule: r, scope: ScopeProject, owner: project}
-			to = e.standing([]*limit{&l}, ToOwner, k, charges, to)
+			l := limit{rule: r, scope: ScopeProject, owner: project, id: NoLimit}
+			to = l.standingOf(now, charges, ToOwner, k, to)
 		}
 	}
 	if p := e.poolNames[pool]; p != nil {
-		to = e.standing(p.limits, ToPool, k, charges, to)
+		to = standingOf(now, p.limits, charges, ToPool, k, to)
+	}
+	return standingOf(now, e.limits, charges, ToOwner, k, to)
+}
+
+func standingOf(now Time, limits []*limit, charges []Charge, flag ChargeFlags, class uint8, to []Standing) []Standing {
+	for _, l := range limits {
+		to = l.standingOf(now, charges, flag, class, to)
 	}
 	return to
 }
 
-func (e *Engine) standing(limits []*limit, flag ChargeFlags, class uint8, charges []Charge, to []Standing) []Standing {
-	for _, l := range limits {
-		for i := range charges {
-			c := &charges[i]
-			if c.Metric != l.Metric || c.Flags&flag == 0 {
-				continue
-			}
-			l.advance(e.now)
-			cost := l.cost(max(0, c.Amount))
-			room := l.room(class, cost)
-			s := Standing{ID: l.id, Scope: l.scope, Owner: l.owner, Spec: &l.LimitSpec, Effective: l.effective}
-			s.Remaining = max(0, l.room(class, 0)-l.used(e.now))
-			if l.Shape == TokenBucket {
-				s.Remaining = mulDiv(s.Remaining, l.effective, int64(l.Window))
-			}
-			s.ResetAfter = e.resetAfter(l)
-			switch at := l.fitsAt(e.now, cost, room); {
-			case cost > l.capacity || at == Never:
-				s.RetryAfter = -1
-			case at > e.now:
-				s.RetryAfter = at.Sub(e.now)
-			}
-			to = append(to, s)
-			break
+// standingOf appends how the limit stands to the charge that touches it, if any does.
+func (l *limit) standingOf(now Time, charges []Charge, flag ChargeFlags, class uint8, to []Standing) []Standing {
+	for i := range charges {
+		if c := &charges[i]; c.Metric == l.Metric && c.Flags&flag != 0 {
+			at := *l // what has expired goes from the copy alone
+			at.advance(now)
+			return append(to, at.standing(now, min(max(c.Amount, 0), maxAmount), class))
 		}
 	}
 	return to
 }
 
-// resetAfter is how long until all that a limit holds has gone.
-func (e *Engine) resetAfter(l *limit) time.Duration {
+// standing tells how a limit that has been advanced stands.
+func (l *limit) standing(now Time, amount int64, class uint8) Standing {
+	s := Standing{ID: l.id, Scope: l.scope, Owner: l.owner, Name: l.Name, Metric: l.Metric, Spec: &l.rule.LimitSpec}
+	cost := l.cost(amount)
+	room := l.room(class, cost)
+	s.Effective, s.Remaining = room, max(0, room-l.used(now))
+	if l.Shape == TokenBucket {
+		s.Effective = mulDiv(s.Effective, l.effective, int64(l.Window))
+		s.Remaining = mulDiv(s.Remaining, l.effective, int64(l.Window))
+	}
+	at := Never
+	if cost <= l.capacity {
+		at = l.fitsAt(now, cost, room)
+	}
+	if s.RetryAfter = -1; at != Never {
+		s.RetryAfter = max(0, at.Sub(now))
+	}
 	switch l.Shape {
 	case SlidingWindow:
-		if w := &l.window; w.count > 0 {
-			return w.at(w.head + w.count - 1).last.Add(l.hold + 1).Sub(e.now)
+		if n := l.window.count; n > 0 {
+			s.ResetAfter = l.window.at(l.window.head + n - 1).last.Add(l.hold).Sub(now)
 		}
 	case TokenBucket:
-		return time.Duration(l.bucket.backlog(e.now))
+		s.ResetAfter = time.Duration(l.bucket.backlog(now))
 	case Calendar:
-		if e.now < l.calendar.ends {
-			return l.calendar.ends.Sub(e.now)
-		}
+		s.ResetAfter = l.calendar.ends.Sub(now)
 	}
-	return 0
+	return s
 }
