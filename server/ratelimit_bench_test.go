@@ -160,3 +160,31 @@ func BenchmarkHit(b *testing.B) {
 		}
 	}
 }
+
+func (f *fleet) draw(c *grpc.ClientConn, i int64) error {
+	d := descriptor("project", projectNames[i%100], "route", "smart", "priority_class", "interactive")
+	a, err := rls.NewRateLimitServiceClient(c).ShouldRateLimit(f.ctx, &rls.RateLimitRequest{Domain: "acme", HitsAddend: 2000, Descriptors: []*common.RateLimitDescriptor{d}})
+	if err == nil && (a.OverallCode != rls.RateLimitResponse_OK || a.Statuses[0].CurrentLimit == nil) {
+		err = fmt.Errorf("got %v, want it to pass", a)
+	}
+	return err
+}
+
+// BenchmarkDraw measures what a request of Envoy's costs that draws on the budgets of workers, as
+// BenchmarkRateLimit does. It is an Acquire and its Release.
+func BenchmarkDraw(b *testing.B) {
+	const inFlight, round = 64, 20_000
+	r := startRemote(b, remoteOptions{Config: benched, Speed: benchSpeed}, inFlight)
+	f := newFleet(b, 0, "acme")
+	r.load(b, round, inFlight, f.empty)
+	r.load(b, round, inFlight, f.draw)
+	var e, l, ratio []float64
+	for b.Loop() {
+		x := r.load(b, round, inFlight, f.empty)
+		y := r.load(b, round, inFlight, f.draw)
+		e, l, ratio = append(e, x), append(l, y), append(ratio, y/x)
+	}
+	b.ReportMetric(median(e), "empty-µs")
+	b.ReportMetric(median(l), "draw-µs")
+	b.ReportMetric(median(ratio), "draw/empty")
+}
