@@ -17,6 +17,9 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 				s.begin()
 				s.release()
 			}
+			if testing.Short() && n > 1000 {
+				t.Skip("long")
+			}
 			for range 20_000 + 3*n {
 				step()
 			}

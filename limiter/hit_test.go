@@ -125,7 +125,11 @@ func (p *plainCounter) used(now Time) (n int64) {
 // TestHitModel compares counters with plain ones: never more is admitted than they would, in no
 // window; as much where no hits were joined; and what is told of the wait is true.
 func TestHitModel(t *testing.T) {
-	for seed := range uint64(300) {
+	seeds := uint64(300)
+	if testing.Short() {
+		seeds = 20
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 1))
 		e := counting()
 		plain := map[CounterID]*plainCounter{}

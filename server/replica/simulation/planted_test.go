@@ -125,6 +125,7 @@ func TestPlanted(t *testing.T) {
 	found := regexp.MustCompile(`-mix (\w+) -from (\d+) -seeds 1: (.*)`)
 	for _, p := range planted {
 		t.Run(p.rule, func(t *testing.T) {
+			t.Parallel() // while one is linked another is run
 			start := time.Now()
 			binary := build(t, root, p.changes)
 			run := exec.Command(binary, "-test.run", "^TestSeeds$", "-mix", p.mix, "-seeds", strconv.Itoa(p.seeds), "-stop") //nolint:gosec // it is built here
