@@ -28,6 +28,10 @@ func (o *organization) Apply(a *replica.Applying) {
 	if o.solo.engine != nil {
 		defer o.soloFollow(cmd)
 	}
+	if _, hit := cmd.(*limiter.Hit); hit {
+		o.tellCounted(events, c)
+		return
+	}
 	acquire, _ := cmd.(*limiter.Acquire)
 	for i := range events {
 		ev := &events[i]
@@ -179,6 +183,14 @@ func (o *organization) forced(cmd *limiter.Restore) {
 			o.charges, _ = o.engine().Lease(l.Lease, o.charges[:0])
 			o.consumers.add(o.engine().Now(), l.Project, o.charges)
 		}
+	}
+}
+
+// tellCounted tells what a Hit has come to. It is of a domain's organization, where nothing else
+// happens.
+func (o *organization) tellCounted(events []limiter.Event, c *call) {
+	if c != nil {
+		c.out.counted = append(c.out.counted[:0], events...)
 	}
 }
 

@@ -88,7 +88,11 @@ func (o *organization) unreachable(err error) bool {
 // departLog begins an absence: nothing gathers any more, and whoever waits for a batch asks here
 // instead. The caller led, and does not lead any more.
 func (o *organization) departLog(b *batch, pause time.Duration, cause error) {
-	o.logger.Error("the log cannot be reached: this process goes on alone, as when_away says", "error", cause)
+	if o.domain == nil {
+		o.logger.Error("the log cannot be reached: this process goes on alone, as when_away says", "error", cause)
+	} else {
+		o.logger.Error("the log cannot be reached: Envoy's requests to the domain are answered UNAVAILABLE, so that its failure_mode decides", "error", cause)
+	}
 	o.replica.Lock()
 	o.mu.Lock()
 	o.absent = true

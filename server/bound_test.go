@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -42,7 +43,7 @@ func (c *wire) send(t *testing.T) {
 	synctest.Wait()
 }
 
-// TestLargestMessage: 64 KiB, and not a byte more.
+// TestLargestMessage: 64 KiB, and not a byte more, though Envoy's may have more.
 func TestLargestMessage(t *testing.T) {
 	inWorld(t, small, memory.Options{}, func(w *world) {
 		release := func(size int) error {
@@ -57,6 +58,28 @@ func TestLargestMessage(t *testing.T) {
 		}
 		wantCode(t, release(64<<10), codes.NotFound) // a lease that is none
 		wantCode(t, release(64<<10+1), codes.ResourceExhausted)
+		wantCode(t, release(256<<10), codes.ResourceExhausted)
+		wantCode(t, release(256<<10+1), codes.ResourceExhausted)
+	})
+}
+
+// TestLargestRateLimit: Envoy's requests may have 256 KiB.
+func TestLargestRateLimit(t *testing.T) {
+	inWorld(t, small, memory.Options{}, func(w *world) {
+		ask := func(size int) error {
+			r := &rls.RateLimitRequest{Domain: "d"}
+			for range 8 {
+				r.Descriptors = append(r.Descriptors, descriptor("k", strings.Repeat("v", 32000)))
+			}
+			r.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 99, protowire.BytesType), make([]byte, size-proto.Size(r)-4)))
+			if n := proto.Size(r); n != size {
+				t.Fatalf("a message of %d bytes, want %d", n, size)
+			}
+			_, err := rls.NewRateLimitServiceClient(w.conn).ShouldRateLimit(w.t.Context(), r)
+			return err
+		}
+		wantCode(t, ask(256<<10), codes.OK)
+		wantCode(t, ask(256<<10+1), codes.ResourceExhausted)
 	})
 }
 

@@ -56,6 +56,7 @@ type outcome struct {
 	before  []limiter.LeaseCharge // Settled: what the lease had
 	charges []limiter.LeaseCharge // Granted: what it has; Settled: what stays of it
 	renewed []limiter.Event       // one for each lease
+	counted []limiter.Event       // one for each counter of a Hit
 	project string                // Settled: whose lease it was
 	class   string                // Reported: of the lease, or what the caller put here
 	pool    string                // Reported: likewise
@@ -63,7 +64,7 @@ type outcome struct {
 }
 
 func (r *outcome) reset() {
-	*r = outcome{before: r.before[:0], charges: r.charges[:0], renewed: r.renewed[:0]}
+	*r = outcome{before: r.before[:0], charges: r.charges[:0], renewed: r.renewed[:0], counted: r.counted[:0]}
 }
 
 // calls are those that nobody uses at the moment.

@@ -7,8 +7,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	common "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
+	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -25,6 +28,8 @@ const (
 	otherKey   = "wm_CANARY-other"
 	operator   = "wm_CANARY-operator"
 	monitorKey = "wm_CANARY-monitor"
+	meshKey    = "wm_CANARY-mesh"    // an organization's Envoys
+	gatewayKey = "wm_CANARY-gateway" // everybody's
 )
 
 // guarded is small with another organization beside it, and credentials.
@@ -43,6 +48,8 @@ credentials:
 		{"other", otherKey, "organization: other, projects: [p]"},
 		{"operator", operator, `organization: "*", services: [monitor, admin]`},
 		{"monitor", monitorKey, "organization: acme, services: [monitor]"},
+		{"mesh", meshKey, "organization: acme, services: [envoy]"},
+		{"gateway", gatewayKey, `organization: "*", services: [envoy]`},
 	} {
 		fmt.Fprintf(&b, "  - {name: %s, sha256: %x, %s}\n", c.name, sha256.Sum256([]byte(c.key)), c.rest)
 	}
@@ -124,6 +131,52 @@ func TestCredentials(t *testing.T) {
 		}
 		if _, err := healthpb.NewHealthClient(w.conn).Check(w.t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
 			t.Errorf("health: %v, want it without a key", err)
+		}
+	})
+}
+
+// TestRateLimitCredentials: Envoy's service takes a credential for it; a domain of an organization
+// one that is for that, and a domain with limits of its own one that is for all.
+func TestRateLimitCredentials(t *testing.T) {
+	const none, denied, in = codes.Unauthenticated, codes.PermissionDenied, codes.OK
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldOf(t, Options{Config: parse(t, guarded()), Log: memory.Open(memory.Options{}), Envoy: EnvoyOptions{
+			Limits: limitsOf(t, gateway), Domains: map[string]string{"sidecars": "acme"},
+		}})
+		defer w.close()
+		requests := []*rls.RateLimitRequest{
+			{Domain: "gateway", Descriptors: []*common.RateLimitDescriptor{descriptor("user", "a")}},
+			{Domain: "acme", Descriptors: []*common.RateLimitDescriptor{descriptor("project", "search")}},
+			{Domain: "sidecars", Descriptors: []*common.RateLimitDescriptor{descriptor("project", "search")}},
+			{Domain: "other", Descriptors: []*common.RateLimitDescriptor{descriptor("project", "p")}},
+			{Domain: "x", Descriptors: []*common.RateLimitDescriptor{descriptor("organization", "other", "project", "p")}},
+			{Domain: "x", Descriptors: []*common.RateLimitDescriptor{descriptor("user", "a")}},
+		}
+		for _, row := range []struct {
+			key  string
+			want [6]codes.Code
+		}{
+			{"", [6]codes.Code{none, none, none, none, none, none}},
+			{"wm_CANARY-wrong", [6]codes.Code{none, none, none, none, none, none}},
+			{workersKey, [6]codes.Code{denied, denied, denied, denied, denied, denied}},
+			{monitorKey, [6]codes.Code{denied, denied, denied, denied, denied, denied}},
+			{operator, [6]codes.Code{denied, denied, denied, denied, denied, denied}},
+			{meshKey, [6]codes.Code{denied, in, in, denied, denied, in}},
+			{gatewayKey, [6]codes.Code{in, in, in, in, in, in}},
+		} {
+			for i, r := range requests {
+				_, err := rls.NewRateLimitServiceClient(w.conn).ShouldRateLimit(w.as(row.key), r)
+				got := status.Code(err)
+				if got != none && got != denied {
+					got = in // whatever it then says
+				}
+				if got != row.want[i] {
+					t.Errorf("%q to %s %v: got %v, want %v", row.key, r.Domain, r.Descriptors, err, row.want[i])
+				}
+				if strings.Contains(fmt.Sprint(err), "CANARY") {
+					t.Errorf("%q: the error tells the key: %v", row.key, err)
+				}
+			}
 		}
 	})
 }

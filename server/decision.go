@@ -2,9 +2,13 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
+
+	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
 )
@@ -41,4 +45,35 @@ func (s *Server) logDecision(ctx context.Context, o *organization, req *pb.Acqui
 		attrs = append(attrs, slog.String("credential", c.Name()))
 	}
 	s.logger.LogAttrs(ctx, slog.LevelDebug, "acquire", attrs...)
+}
+
+// logRateLimit tells of one decision for Envoy, at level debug.
+func (s *Server) logRateLimit(ctx context.Context, req *rls.RateLimitRequest, answer *rls.RateLimitResponse, err error) {
+	attrs := []slog.Attr{slog.String("domain", req.Domain), slog.Uint64("hits", uint64(req.HitsAddend))}
+	var text strings.Builder
+	for i, d := range req.Descriptors {
+		text.Reset()
+		for k, e := range d.GetEntries() {
+			if k > 0 {
+				text.WriteByte(' ')
+			}
+			fmt.Fprintf(&text, "%s=%s", e.GetKey(), e.GetValue())
+		}
+		told := []any{slog.String("entries", text.String())}
+		if i < len(answer.GetStatuses()) {
+			status := answer.Statuses[i]
+			told = append(told, slog.String("code", status.Code.String()), slog.Uint64("remaining", uint64(status.LimitRemaining)),
+				slog.Duration("reset", status.DurationUntilReset.AsDuration()))
+		}
+		attrs = append(attrs, slog.Group(fmt.Sprintf("descriptor_%d", i), told...))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("decision", "error"), slog.String("error", err.Error()))
+	} else {
+		attrs = append(attrs, slog.String("decision", answer.OverallCode.String()))
+	}
+	if c := callerOf(ctx); c != nil {
+		attrs = append(attrs, slog.String("credential", c.Name()))
+	}
+	s.logger.LogAttrs(ctx, slog.LevelDebug, "rate limit", attrs...)
 }

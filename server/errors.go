@@ -41,6 +41,8 @@ var (
 	errRestoring = errors.New("what the store has lost is being put back")
 	// errConfiguring says that the log does not have the names of this configuration yet.
 	errConfiguring = errors.New("the configuration is being replaced: ask again in a moment")
+	// errNotYet says that counters cannot be drawn on for the moment.
+	errNotYet = errors.New("nothing is counted until the processes that share the store have told what they know, and all have a build that counts")
 	// errRepeated says that a request has to be asked again under another name of its lease.
 	errRepeated = errors.New("the request was decided under this lease before")
 	// errNoPeer says that it is not known who calls: the gateway's call has ended.
@@ -106,7 +108,7 @@ func statusOf(err error) error {
 		return withDetail(codes.Unavailable, errDraining.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
 	case errors.As(err, &unusable):
 		return withDetail(codes.Unavailable, "the store cannot be used", &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
-	case errors.Is(err, errDraining), errors.Is(err, errRetired), errors.Is(err, errRestoring), errors.Is(err, errRepeated), errors.Is(err, errConfiguring):
+	case errors.Is(err, errDraining), errors.Is(err, errRetired), errors.Is(err, errRestoring), errors.Is(err, errNotYet), errors.Is(err, errRepeated), errors.Is(err, errConfiguring):
 		return withDetail(codes.Unavailable, err.Error(), &errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
 	case errors.Is(err, errSlow), errors.Is(err, errProjects):
 		return status.Error(codes.ResourceExhausted, err.Error())

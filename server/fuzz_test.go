@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	common "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
+	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/watermaster-project/watermaster/limiter"
 	pb "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+	"github.com/watermaster-project/watermaster/server/envoy"
 	"github.com/watermaster-project/watermaster/server/policy"
 	"github.com/watermaster-project/watermaster/store/memory"
 )
@@ -32,7 +35,9 @@ func (r *recorded) RegisterService(d *grpc.ServiceDesc, s any) {
 func fuzzed(f *testing.F) *Server {
 	start := time.Now()
 	clock := func() int64 { return start.UnixNano() + 10_000*int64(time.Since(start)) }
-	s, err := New(f.Context(), Options{Config: parse(f, small), Log: memory.Open(memory.Options{Clock: clock})})
+	s, err := New(f.Context(), Options{Config: parse(f, small), Log: memory.Open(memory.Options{Clock: clock}), Envoy: EnvoyOptions{
+		Limits: limitsOf(f, gateway), Answering: envoy.Answering{Headers: &envoy.DefaultHeaders, DynamicMetadata: true},
+	}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -67,12 +72,19 @@ func FuzzCalls(f *testing.F) {
 		}
 		f.Add(method, b)
 	}
-	for i := range 8 {
+	for i := range 9 {
 		add(i, ask("a", block(0), maxWait(0)))
 		add(i, &pb.ReleaseRequest{LeaseId: "a", Observation: &pb.Observation{HttpStatus: 429, Headers: map[string]string{"retry-after": "1"}}})
 		add(i, &pb.RenewRequest{LeaseIds: []string{"a", ""}})
 		add(i, &pb.ReportRequest{Account: "main", Model: "gpt", Observation: &pb.Observation{HttpStatus: 529, Body: "{}"}})
 		add(i, &pb.GetHeadroomRequest{Account: "main", Project: "search"})
+		add(i, &rls.RateLimitRequest{Domain: "gateway", HitsAddend: 2, Descriptors: []*common.RateLimitDescriptor{
+			descriptor("user", "a"), hitting(0, descriptor("path", "/chat")),
+			{IsNegativeHits: true, Limit: &common.RateLimitDescriptor_RateLimitOverride{RequestsPerUnit: 1, Unit: 99}},
+		}})
+		add(i, &rls.RateLimitRequest{Domain: "acme", Descriptors: []*common.RateLimitDescriptor{
+			descriptor("project", "search", "account", "main", "model", "gpt"), hitting(1<<63, descriptor("request_id", "a", "metric", "tokens")),
+		}})
 	}
 	o, err := s.find("acme")
 	if err != nil {

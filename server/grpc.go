@@ -131,7 +131,7 @@ func (s *Server) failed(ctx context.Context, method string, err error) error {
 	s.refused(mapped)
 	if c := status.Code(mapped); c == codes.Internal || c == codes.Unavailable || c == codes.Unknown {
 		level := slog.LevelError
-		if errors.Is(err, errAway) || errors.Is(err, errRestoring) { // it is told when that begins and ends
+		if errors.Is(err, errAway) || errors.Is(err, errRestoring) || errors.Is(err, errNotYet) { // it is told when that begins and ends
 			level = slog.LevelDebug
 		}
 		s.logger.Log(ctx, level, "a call failed", "method", method, "code", c.String(), "error", err)

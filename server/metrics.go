@@ -22,6 +22,11 @@ func (s *Server) SetCertificate(c metrics.Certificate) { s.metrics.SetCertificat
 // could not be read, and how it ended. It is called once for each attempt, Reload included.
 func (s *Server) Reloaded(err error) { s.metrics.Reloaded(err) }
 
+// LimitsLoaded notes that it was tried to put other limits of Envoy's domains in force, be it
+// that the files could not be read, and how it ended. It is called once for each attempt, that
+// of New and ReloadLimits included.
+func (s *Server) LimitsLoaded(err error) { s.metrics.LimitsLoaded(err) }
+
 // stand tells how the server stands.
 func (s *Server) stand() metrics.State {
 	d := s.directory.Load()
@@ -31,9 +36,11 @@ func (s *Server) stand() metrics.State {
 	state := metrics.State{
 		Revision: d.config.Revision, Hash: d.config.Hash, MaxWaiters: s.maxWaiting, Lost: lost,
 		Unauthenticated: uint64(s.unauthenticated.Load()), Denied: uint64(s.denied.Load()),
-		Organizations: make([]metrics.View, len(d.list)),
+		Domains: d.limits != nil,
 	}
-	for i, o := range d.list {
+	all := d.all()
+	state.Organizations = make([]metrics.View, len(all))
+	for i, o := range all {
 		state.Organizations[i] = o.stand()
 	}
 	return state
@@ -51,7 +58,7 @@ func (o *organization) stand() metrics.View {
 
 	o.replica.Lock()
 	defer o.replica.Unlock()
-	v := metrics.View{Edition: counts, Panics: uint64(o.replica.Panics()), Lost: o.replica.Lost()}
+	v := metrics.View{Edition: counts, Domain: o.domain, Panics: uint64(o.replica.Panics()), Lost: o.replica.Lost()}
 	if o.began.Cold {
 		v.Cold = o.began.Assumed.String()
 	}
@@ -62,11 +69,14 @@ func (o *organization) stand() metrics.View {
 		_, v.Away = o.isAway()
 	}
 	now := max(o.now(), o.engine().Now())
-	v.Limits = o.engine().LimitsOf(now, projects)
-	v.Pools = slices.DeleteFunc(o.engine().Pools(now), func(p limiter.PoolView) bool { return p.Name == policy.OwnerPool })
-	v.Classes = o.engine().Classes()
-	v.Oldest = o.oldest(now, v.Classes)
+	if o.domain == nil {
+		v.Limits = o.engine().LimitsOf(now, projects)
+		v.Pools = slices.DeleteFunc(o.engine().Pools(now), func(p limiter.PoolView) bool { return p.Name == policy.OwnerPool })
+		v.Classes = o.engine().Classes()
+		v.Oldest = o.oldest(now, v.Classes)
+	}
 	v.Leases, _ = o.engine().Counts()
+	v.Counters, v.Evicted = o.engine().Counters()
 	v.TailBytes, v.SnapshotBytes = o.replica.Tail()
 	v.Snapshots = o.snapshots
 	if v.Shared = o.replica.Shared(); v.Shared {

@@ -152,8 +152,11 @@ func TestMetricsOfUnknownNames(t *testing.T) {
 // busy is a server of which everything can be seen that there is to scrape.
 func busy(t *testing.T, test func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorldOf(t, Options{Config: parse(t, small), Log: memory.Open(memory.Options{}), SnapshotEvery: 1})
+		w := newWorldOf(t, Options{Config: parse(t, small), Log: memory.Open(memory.Options{}), SnapshotEvery: 1, Envoy: EnvoyOptions{Limits: limitsOf(t, gateway)}})
 		defer w.close()
+		if _, err := w.shouldRateLimit("gateway", descriptor("user", "a")); err != nil {
+			t.Fatal(err)
+		}
 		g := w.grant(ask("a"))
 		w.releaseAs(&pb.ReleaseRequest{LeaseId: g.LeaseId, Consumption: &pb.ReleaseRequest_Usage{Usage: usage(100, 101)}})
 		w.organization().replica.Wait()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/server/alone"
+	"github.com/watermaster-project/watermaster/server/metrics"
 	"github.com/watermaster-project/watermaster/server/replica"
 	"github.com/watermaster-project/watermaster/store"
 )
@@ -30,7 +31,8 @@ type organization struct {
 	leases      atomic.Uint64 // given names so far
 	calls       calls
 	retries     retryBudget
-	snapshots   bool // are made
+	domain      *metrics.Domain // of Envoy's that it is; nil: it is one of a configuration
+	snapshots   bool            // are made
 
 	replica *replica.Replica
 

@@ -5,9 +5,26 @@ import (
 	"fmt"
 
 	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	"github.com/watermaster-project/watermaster/server/access"
+	"github.com/watermaster-project/watermaster/server/envoy"
 	"github.com/watermaster-project/watermaster/server/policy"
 )
+
+// EnvoyOptions say how Envoy's rate-limit service answers. The zero value is as
+// envoyproxy/ratelimit is without further settings, but for ChargeAlways.
+type EnvoyOptions struct {
+	// Limits are those of the domains that have any; nil: none has. See Server.ReloadLimits.
+	Limits *envoy.Limits
+	// Domains are those that stand for an organization of another name.
+	Domains map[string]string
+	// ChargeAlways charges every descriptor, also of a request that is over a limit, and also
+	// what is over. It concerns Limits alone.
+	ChargeAlways bool
+	envoy.Answering
+}
 
 // rateLimit implements Envoy's RateLimitService.
 type rateLimit struct {
@@ -19,12 +36,24 @@ type rateLimit struct {
 // error and no code in the answer, so that Envoy's failure_mode decides.
 func (r *rateLimit) ShouldRateLimit(ctx context.Context, req *rls.RateLimitRequest) (*rls.RateLimitResponse, error) {
 	s := r.server
-	name, ok, err := s.organizationOf(req)
+	answer, err := s.rateLimited(ctx, req)
+	if s.debug {
+		s.logRateLimit(ctx, req, answer, err)
+	}
+	return answer, err
+}
+
+func (s *Server) rateLimited(ctx context.Context, req *rls.RateLimitRequest) (*rls.RateLimitResponse, error) {
+	d := s.directory.Load()
+	if to := d.domains[req.Domain]; to != nil {
+		return s.hitDomain(ctx, to, req)
+	}
+	name, ok, err := s.organizationOf(d, req)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return unlimited(req), nil
+		return s.unlimited(req)
 	}
 	return present(ctx, s, func() (*rls.RateLimitResponse, error) {
 		o, err := s.own(ctx, name)
@@ -35,23 +64,46 @@ func (r *rateLimit) ShouldRateLimit(ctx context.Context, req *rls.RateLimitReque
 	})
 }
 
+// hitDomain decides by the limits of a domain, again if they were exchanged meanwhile for some
+// without it.
+func (s *Server) hitDomain(ctx context.Context, d *domain, req *rls.RateLimitRequest) (*rls.RateLimitResponse, error) {
+	if err := drawsOnDomains(callerOf(ctx), req.Domain); err != nil {
+		return nil, err
+	}
+	return present(ctx, s, func() (*rls.RateLimitResponse, error) {
+		if d = s.directory.Load().domains[req.Domain]; d == nil {
+			return s.unlimited(req)
+		}
+		return s.hit(ctx, d, req)
+	})
+}
+
+// drawsOnDomains says whether a credential may draw on the domains of a directory: no
+// organization has them, so it takes one that is for all.
+func drawsOnDomains(c *access.Credential, domain string) error {
+	if c == nil || c.AnyOrganization() {
+		return nil
+	}
+	return status.Errorf(codes.PermissionDenied, `the domain %q has limits of its own, which belong to no organization: it takes a credential for organization "*"`, domain)
+}
+
 // organizationOf says whose budgets a request draws on: the organization that the domain stands
 // for, or that has its name, or that its descriptors name. false: nobody's.
-func (s *Server) organizationOf(req *rls.RateLimitRequest) (name string, ok bool, err error) {
+func (s *Server) organizationOf(d *directory, req *rls.RateLimitRequest) (name string, ok bool, err error) {
 	if name, ok = s.envoy.Domains[req.Domain]; ok {
 		return name, true, nil
 	}
-	if s.directory.Load().byName[req.Domain] != nil {
+	if d.byName[req.Domain] != nil {
 		return req.Domain, true, nil
 	}
 	for _, d := range req.Descriptors {
-		for _, e := range d.Entries {
+		for _, e := range d.GetEntries() {
 			switch {
-			case e.Key != entryOrganization || e.Value == "":
+			case e.GetKey() != entryOrganization || e.GetValue() == "":
 			case name == "":
-				name = e.Value
-			case e.Value != name:
-				return "", false, &policy.Invalid{Field: "descriptors", Message: fmt.Sprintf("they name two organizations, %q and %q: all describe one call", name, e.Value)}
+				name = e.GetValue()
+			case e.GetValue() != name:
+				return "", false, &policy.Invalid{Field: "descriptors", Message: fmt.Sprintf("they name two organizations, %q and %q: all describe one call", name, e.GetValue())}
 			}
 		}
 	}
@@ -62,46 +114,23 @@ func (s *Server) organizationOf(req *rls.RateLimitRequest) (name string, ok bool
 const entryOrganization = "organization"
 
 // unlimited lets a request through that nothing limits.
-func unlimited(req *rls.RateLimitRequest) *rls.RateLimitResponse {
-	answer := &rls.RateLimitResponse{
-		OverallCode: rls.RateLimitResponse_OK,
-		Statuses:    make([]*rls.RateLimitResponse_DescriptorStatus, len(req.Descriptors)),
+func (s *Server) unlimited(req *rls.RateLimitRequest) (*rls.RateLimitResponse, error) {
+	var m envoy.Match
+	if err := (*envoy.Domain)(nil).Match(req, &m); err != nil {
+		return nil, notRequest(err)
 	}
-	for i := range answer.Statuses {
-		answer.Statuses[i] = &rls.RateLimitResponse_DescriptorStatus{Code: rls.RateLimitResponse_OK}
-	}
-	return answer
+	return m.Response(nil, s.envoy.Answering), nil
 }
 
-// What a request of Envoy's may have at most. Its size as a whole is bounded by maxEnvoyMessage.
-const (
-	maxDescriptors = 64
-	maxEntries     = 64   // of a descriptor
-	maxEntry       = 4096 // bytes, of a key or a value
-	maxDomain      = 256  // bytes
-)
-
 // checkRateLimit gives the error of a request of Envoy's that breaks a rule.
-func checkRateLimit(m *rls.RateLimitRequest) error {
-	switch {
-	case m.Domain == "":
-		return &policy.Invalid{Field: "domain", Message: "it is empty: set `domain` in Envoy's filter"}
-	case len(m.Domain) > maxDomain:
-		return &policy.Invalid{Field: "domain", Message: fmt.Sprintf("it is longer than %d bytes", maxDomain)}
-	case len(m.Descriptors) == 0:
-		return &policy.Invalid{Field: "descriptors", Message: "there are none: at least one is needed"}
-	case len(m.Descriptors) > maxDescriptors:
-		return &policy.Invalid{Field: "descriptors", Message: fmt.Sprintf("there are %d: at most %d are judged together", len(m.Descriptors), maxDescriptors)}
-	}
-	for i, d := range m.Descriptors {
-		if len(d.Entries) > maxEntries {
-			return &policy.Invalid{Field: fmt.Sprintf("descriptors[%d].entries", i), Message: fmt.Sprintf("there are %d: at most %d", len(d.Entries), maxEntries)}
-		}
-		for _, e := range d.Entries {
-			if len(e.Key) > maxEntry || len(e.Value) > maxEntry {
-				return &policy.Invalid{Field: fmt.Sprintf("descriptors[%d].entries", i), Message: fmt.Sprintf("a key or a value is longer than %d bytes", maxEntry)}
-			}
-		}
+func checkRateLimit(req *rls.RateLimitRequest) error {
+	if err := envoy.Check(req); err != nil {
+		return notRequest(err)
 	}
 	return nil
+}
+
+// notRequest says what is wrong with a request of Envoy's.
+func notRequest(err error) error {
+	return &policy.Invalid{Field: "RateLimitRequest", Message: err.Error()}
 }

@@ -22,12 +22,13 @@ type cluster struct {
 	idle    float64            // µs that Redis uses in a second in which nobody calls
 }
 
-// startCluster starts so many servers over a store at a URL.
-func startCluster(b *testing.B, config, url string, servers, connections int, at []*redistest.Server) *cluster {
+// startCluster starts so many servers over a store.
+func startCluster(b *testing.B, o remoteOptions, servers, connections int, at []*redistest.Server) *cluster {
 	b.Helper()
 	c := &cluster{}
+	o.Speed = benchSpeed
 	for range servers {
-		c.servers = append(c.servers, startRemote(b, remoteOptions{Config: config, Speed: benchSpeed, Store: url}, connections/servers+1))
+		c.servers = append(c.servers, startRemote(b, o, connections/servers+1))
 	}
 	time.Sleep(time.Second) // each has joined, and read that the others have
 	for _, r := range c.servers {
@@ -127,7 +128,7 @@ func BenchmarkServerOverRedis(b *testing.B) {
 		b.Run(fmt.Sprintf("servers=%d", servers), func(b *testing.B) {
 			at := redistest.Start(b)
 			config, names := organizationsOf(1)
-			benchCluster(b, startCluster(b, config, at.URL(), servers, 64, []*redistest.Server{at}), names)
+			benchCluster(b, startCluster(b, remoteOptions{Config: config, Store: at.URL()}, servers, 64, []*redistest.Server{at}), names)
 		})
 	}
 }
@@ -140,7 +141,7 @@ func BenchmarkShards(b *testing.B) {
 			at := redistest.StartCluster(b, shards)
 			url := "redis+cluster://" + at[0].Address()
 			config, names := organizationsOf(12)
-			benchCluster(b, startCluster(b, config, url, 1, 64, at), names)
+			benchCluster(b, startCluster(b, remoteOptions{Config: config, Store: url}, 1, 64, at), names)
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/server/access"
 	"github.com/watermaster-project/watermaster/server/config"
+	"github.com/watermaster-project/watermaster/server/envoy"
 	"github.com/watermaster-project/watermaster/store"
 )
 
@@ -22,6 +23,10 @@ type directory struct {
 	list          []*organization          // in the order of the configuration
 	byName        map[string]*organization // also under former names that nobody else has
 	byFingerprint map[uint32]*organization // likewise
+
+	limits  *envoy.Limits      // of Envoy's domains; nil: there are none
+	domains map[string]*domain // those that have limits
+	hidden  []*organization    // theirs
 }
 
 // An OlderRevision says that a configuration numbers itself below the one in force.
@@ -52,6 +57,9 @@ func (s *Server) Reload(ctx context.Context, cfg *config.Config) error {
 	old := s.directory.Load()
 	if old != nil && old.config.Hash == cfg.Hash && old.config.Revision == cfg.Revision {
 		return nil
+	}
+	if err := s.envoy.Check(cfg, old.limits); err != nil {
+		return err
 	}
 	next, err := s.prepare(old, cfg)
 	if err != nil {
@@ -159,6 +167,9 @@ func (d *directory) find(name string) *organization {
 // waits at others.
 func (s *Server) publish(old *directory, cfg *config.Config, next []*change) {
 	d := &directory{config: cfg, byName: map[string]*organization{}, byFingerprint: map[uint32]*organization{}}
+	if old != nil {
+		d.limits, d.domains, d.hidden = old.limits, old.domains, old.hidden
+	}
 	if list := access.Compile(cfg.Credentials); !list.Empty() {
 		d.access = list
 	}
@@ -212,7 +223,9 @@ func (s *Server) abandon(ctx context.Context, old *directory, next []*change) {
 	if len(back) == 0 {
 		return
 	}
-	d := &directory{old.config, old.access, slices.Clone(old.list), maps.Clone(old.byName), maps.Clone(old.byFingerprint)}
+	d := new(directory)
+	*d = *old
+	d.list, d.byName, d.byFingerprint = slices.Clone(old.list), maps.Clone(old.byName), maps.Clone(old.byFingerprint)
 	for was, again := range back {
 		d.list[slices.Index(d.list, was)] = again
 		for name, o := range d.byName {

@@ -31,6 +31,7 @@ import (
 
 	"github.com/watermaster-project/watermaster/limiter"
 	"github.com/watermaster-project/watermaster/server/config"
+	"github.com/watermaster-project/watermaster/server/envoy"
 	"github.com/watermaster-project/watermaster/server/web"
 	"github.com/watermaster-project/watermaster/store/memory"
 	"github.com/watermaster-project/watermaster/store/redis"
@@ -46,6 +47,7 @@ type remoteOptions struct {
 	Config string
 	Speed  int64  // of log time; 0: 1. Over a store it goes at it from remote.hurry on
 	Store  string // URL of the log in Redis; "": it is in memory
+	Limits string // of a domain of Envoy's; "": there are none
 }
 
 // remoteAddresses are where a server's process listens.
@@ -70,8 +72,13 @@ func serveRemote(options string) {
 	debug.SetGCPercent(400) // as `watermaster serve` does
 	cfg, err := config.Parse("test.yaml", []byte(o.Config), time.Unix(1, 0))
 	must(err)
+	var limits *envoy.Limits
+	if o.Limits != "" {
+		limits, err = envoy.Parse([]envoy.File{{Name: "test.yaml", Data: []byte(o.Limits)}}, envoy.Options{})
+		must(err)
+	}
 	clock := newRemoteClock(o.Speed)
-	served := Options{Config: cfg, Log: memory.Open(memory.Options{Clock: clock.wall}), Peer: web.PeerOf}
+	served := Options{Config: cfg, Log: memory.Open(memory.Options{Clock: clock.wall}), Peer: web.PeerOf, Envoy: EnvoyOptions{Limits: limits}}
 	if o.Store == "" {
 		clock.hurry()
 	} else {

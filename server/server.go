@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,18 +53,13 @@ type Options struct {
 	MaxWaiting int
 }
 
-// EnvoyOptions say how Envoy's rate-limit service answers.
-type EnvoyOptions struct {
-	// Domains are those that stand for an organization of another name.
-	Domains map[string]string
-}
-
 // A Server decides for the organizations of a configuration.
 type Server struct {
 	pb.UnimplementedLimiterServiceServer
 	monitor
 	rateLimit rateLimit
 	envoy     EnvoyOptions
+	hits      hits
 
 	logger        *slog.Logger
 	debug         bool // each decision is logged
@@ -122,7 +118,11 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.monitor.server, s.rateLimit.server, s.envoy = s, s, o.Envoy
 	s.metrics = metrics.New(s.stand)
 	s.directory.Store(&directory{config: &config.Config{}})
-	if err := s.Reload(ctx, o.Config); err != nil {
+	err := s.Reload(ctx, o.Config)
+	if err == nil && o.Envoy.Limits != nil {
+		err = s.ReloadLimits(ctx, o.Envoy.Limits)
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -156,8 +156,11 @@ func (s *Server) follow(nudged <-chan string) {
 			if !ok {
 				return
 			}
-			if o := s.directory.Load().find(name); o != nil {
+			d := s.directory.Load()
+			if o := d.find(name); o != nil {
 				o.read()
+			} else if domain, ok := strings.CutPrefix(name, domainPrefix); ok && d.domains[domain] != nil {
+				d.domains[domain].home.read()
 			}
 		case <-s.closing:
 			return
@@ -187,7 +190,7 @@ func (s *Server) Close() {
 	s.Drain()
 	s.closeOnce.Do(func() { close(s.closing) })
 	s.sampler.Wait()
-	for _, o := range s.directory.Load().list {
+	for _, o := range s.directory.Load().all() {
 		o.close()
 	}
 	s.health.Shutdown()
@@ -239,7 +242,7 @@ func (s *Server) awayChanged(o *organization) {
 
 // isAway says whether the logs of all organizations are away: where some can be reached, others
 // are no better off. The caller holds healthLock.
-func (s *Server) isAway() bool { return s.away > 0 && s.away >= len(s.directory.Load().list) }
+func (s *Server) isAway() bool { return s.away > 0 && s.away >= len(s.directory.Load().all()) }
 
 // lookAway looks whether an organization's log is away for so long that clients are better
 // sent to other processes.
@@ -291,7 +294,7 @@ func (s *Server) Beginnings() (list []Beginning) {
 
 // Panics counts the panics of the engines that were survived.
 func (s *Server) Panics() (n int64) {
-	for _, o := range s.directory.Load().list {
+	for _, o := range s.directory.Load().all() {
 		n += o.replica.Panics()
 	}
 	return n

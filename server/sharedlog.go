@@ -107,7 +107,7 @@ func (s *sizes) ask(ctx context.Context, o *organization) store.Size {
 // it shares: the most of any organization. false: it shares none. Just after New it is exact,
 // for whoever is there answers a process that joins.
 func (s *Server) Replicas() (others int, shared bool) {
-	for _, o := range s.directory.Load().list {
+	for _, o := range s.directory.Load().all() {
 		if !o.replica.Shared() {
 			continue
 		}
@@ -125,7 +125,7 @@ func (s *Server) Replicas() (others int, shared bool) {
 // Logs writes the log of each organization that is shared, as JSON: SharedLog by its name.
 func (s *Server) Logs(ctx context.Context) ([]byte, error) {
 	all := map[string]json.RawMessage{}
-	for _, o := range s.directory.Load().list {
+	for _, o := range s.directory.Load().all() {
 		o.refresh()
 		l := o.sharedLog(ctx)
 		if l == nil {

@@ -1,34 +1,19 @@
 package envoy
 
-import "time"
+import "github.com/watermaster-project/watermaster/limiter"
 
-// What follows stands for the engine's types of the same names until they are there.
-
-type CounterID [16]byte
-
-type HitMode uint8
-
-const (
-	Enforced HitMode = iota
-	Shadow
-	QuotaMode
+// The engine's, under shorter names.
+type (
+	CounterID  = limiter.CounterID
+	CounterHit = limiter.CounterHit
+	Hit        = limiter.Hit
+	HitMode    = limiter.HitMode
+	Event      = limiter.Event
 )
 
-type Hit struct {
-	Always   bool
-	Counters []CounterHit
-}
-
-type CounterHit struct {
-	Counter CounterID
-	Quota   int64
-	Window  time.Duration
-	Amount  int64
-	Mode    HitMode
-}
-
-type Event struct {
-	Over, Charged          bool
-	Remaining              int64
-	RetryAfter, ResetAfter time.Duration
-}
+// What it means for the other counters of a request that one is over.
+const (
+	Enforced  = limiter.Enforced
+	Shadow    = limiter.Shadow
+	QuotaMode = limiter.Quota
+)

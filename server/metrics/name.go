@@ -86,6 +86,33 @@ var (
 	aloneGrants = describe("watermaster_alone_grants_total",
 		"Grants that this process made on its own while it could not reach the shared log, by what allowed them (when_away).", "organization", "policy")
 
+	rateLimitRequests = describe("watermaster_ratelimit_requests_total",
+		"Answers to Envoy by the limits of a domain, by their overall code: ok, over_limit, or shadowed (over, and let through by --envoy-shadow).", "domain", "code")
+	rateLimitHits = describe("watermaster_ratelimit_hits_total",
+		"Hits that were asked of a rule of a domain's limits. Each is within or over.", "domain", "rule")
+	rateLimitOver = describe("watermaster_ratelimit_over_limit_hits_total",
+		"Hits that were over a rule's limit.", "domain", "rule")
+	rateLimitNear = describe("watermaster_ratelimit_near_limit_hits_total",
+		"Hits within a rule's limit that took a counter above 80 % of it.", "domain", "rule")
+	rateLimitWithin = describe("watermaster_ratelimit_within_limit_hits_total",
+		"Hits within a rule's limit. They were charged, unless another descriptor of the request was over.", "domain", "rule")
+	rateLimitShadow = describe("watermaster_ratelimit_shadow_hits_total",
+		"Hits over a rule's limit that were let through nevertheless: by shadow_mode, quota_mode or --envoy-shadow.", "domain", "rule")
+	rateLimitFullest = describe("watermaster_ratelimit_fullest_ratio",
+		"How full the fullest counter of a rule was that requests met in the last one to two minutes. 1 is full; above 1 where what is over was charged.", "domain", "rule")
+	rateLimitCounters = describe("watermaster_ratelimit_counters",
+		"Counters of a domain that are not empty.", "domain")
+	rateLimitEvicted = describe("watermaster_ratelimit_evicted_counters_total",
+		"Counters of a domain that were forgotten while they still counted, since it had as many as it may.", "domain")
+	rateLimitLoads = describe("watermaster_ratelimit_config_loads_total",
+		"Attempts to put the limits of --envoy-limits in force, by their result: ok or failed.", "result")
+	rateLimitLastLoad = describe("watermaster_ratelimit_config_last_load_successful",
+		"1 if the latest attempt to put the limits of --envoy-limits in force succeeded, else 0: what is in force is older than the files.")
+	rateLimitLastSuccess = describe("watermaster_ratelimit_config_last_load_success_timestamp_seconds",
+		"When the limits of --envoy-limits were put in force last, in seconds since 1970.")
+	rateLimitLastFailure = describe("watermaster_ratelimit_config_last_load_failure_timestamp_seconds",
+		"When an attempt to put the limits of --envoy-limits in force failed last, in seconds since 1970. 0: never.")
+
 	configInfo = describe("watermaster_config_info",
 		"1, with the revision and the hash of the configuration in force.", "revision", "hash")
 	configReloads = describe("watermaster_config_reloads_total",

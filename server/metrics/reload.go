@@ -15,6 +15,14 @@ type reloads struct {
 	bad             bool      // the latest failed
 }
 
+// A reloadSeries is under which names they are shown.
+type reloadSeries struct{ attempts, latest, success, failure *prometheus.Desc }
+
+var (
+	configSeries    = reloadSeries{configReloads, configLastReload, configLastSuccess, configLastFailure}
+	rateLimitSeries = reloadSeries{rateLimitLoads, rateLimitLastLoad, rateLimitLastSuccess, rateLimitLastFailure}
+)
+
 // Loaded notes the configuration that the process began with.
 func (s *Set) Loaded() {
 	s.reloads.mu.Lock()
@@ -23,8 +31,12 @@ func (s *Set) Loaded() {
 }
 
 // Reloaded notes an attempt to put another configuration in force.
-func (s *Set) Reloaded(err error) {
-	r := &s.reloads
+func (s *Set) Reloaded(err error) { s.reloads.ended(err) }
+
+// LimitsLoaded notes an attempt to put other limits of Envoy's domains in force.
+func (s *Set) LimitsLoaded(err error) { s.loads.ended(err) }
+
+func (r *reloads) ended(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.bad = err != nil; r.bad {
@@ -36,18 +48,18 @@ func (s *Set) Reloaded(err error) {
 	r.lastOK = time.Now()
 }
 
-func (r *reloads) collect(to chan<- prometheus.Metric) {
+func (r *reloads) collect(to chan<- prometheus.Metric, as *reloadSeries) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	to <- counter(configReloads, r.ok, "ok")
-	to <- counter(configReloads, r.failed, "failed")
+	to <- counter(as.attempts, r.ok, "ok")
+	to <- counter(as.attempts, r.failed, "failed")
 	good := 1.0
 	if r.bad {
 		good = 0
 	}
-	to <- gauge(configLastReload, good)
-	to <- gauge(configLastSuccess, seconds(r.lastOK))
-	to <- gauge(configLastFailure, seconds(r.lastBad))
+	to <- gauge(as.latest, good)
+	to <- gauge(as.success, seconds(r.lastOK))
+	to <- gauge(as.failure, seconds(r.lastBad))
 }
 
 // seconds gives a time as Prometheus has it; 0: never.

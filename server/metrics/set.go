@@ -17,10 +17,12 @@ type Set struct {
 
 	look        func() State
 	reloads     reloads
+	loads       reloads     // of the limits of Envoy's domains
 	certificate Certificate // nil: no TLS
 
 	mu            sync.Mutex
 	organizations map[string]*organization // also former ones
+	domains       map[string]*Domain       // likewise
 }
 
 // New makes a set; look says at a scrape how the server stands.
@@ -29,6 +31,7 @@ func New(look func() State) *Set {
 		Log:           Log{append: steps.histogram(), read: steps.histogram(), apply: steps.histogram(), commands: commands.histogram()},
 		look:          look,
 		organizations: map[string]*organization{},
+		domains:       map[string]*Domain{},
 	}
 }
 
@@ -65,7 +68,10 @@ func (s *Set) Collect(to chan<- prometheus.Metric) {
 	state.collect(to)
 	s.Log.collect(to)
 	s.Calls.collect(to)
-	s.reloads.collect(to)
+	s.reloads.collect(to, &configSeries)
+	if state.Domains {
+		s.loads.collect(to, &rateLimitSeries)
+	}
 	s.collectCertificate(to)
 	to <- counter(handlerPanics, s.HandlerPanics.Load())
 	to <- build

@@ -22,11 +22,13 @@ type State struct {
 	Unauthenticated uint64 // calls so far
 	Denied          uint64 // calls so far
 	Organizations   []View
+	Domains         bool // Envoy's, there may be
 }
 
 // A View is how an organization stands.
 type View struct {
 	Edition *Edition // in force
+	Domain  *Domain  // of Envoy's whose limits it counts; nil: it is one of the configuration
 	Panics  uint64   // of the engine, so far
 	Cold    string   // what was assumed of the use before it began; "": that was known
 
@@ -43,10 +45,12 @@ type View struct {
 	Classes       []limiter.ClassView
 	Oldest        []time.Duration // by class: how long the one has waited that waits longest
 	Pools         []limiter.PoolView
-	Leases        int  // in force
-	Snapshots     bool // are put into the log; else these are not known:
-	SnapshotBytes int  // of the latest that this process took; 0: none
-	TailBytes     int  // in the log behind it
+	Leases        int    // in force
+	Counters      int    // of Envoy's limits, that are not empty
+	Evicted       uint64 // of them so far: forgotten for others while they still counted
+	Snapshots     bool   // are put into the log; else these are not known:
+	SnapshotBytes int    // of the latest that this process took; 0: none
+	TailBytes     int    // in the log behind it
 }
 
 func (s *State) collect(to chan<- prometheus.Metric) {
@@ -61,7 +65,11 @@ func (s *State) collect(to chan<- prometheus.Metric) {
 }
 
 func (v *View) collect(to chan<- prometheus.Metric) {
-	v.Edition.collect(to)
+	if v.Domain != nil {
+		v.Domain.collect(to)
+	} else {
+		v.Edition.collect(to)
+	}
 	organization := v.Edition.of.name
 	to <- counter(enginePanics, v.Panics, organization)
 	if v.Cold != "" {
@@ -76,7 +84,12 @@ func (v *View) collect(to chan<- prometheus.Metric) {
 		to <- gauge(rollCallMissing, float64(v.Missing), organization)
 		to <- gauge(storeAway, flag(v.Away), organization)
 	}
-	to <- gauge(leases, float64(v.Leases), organization)
+	if v.Domain != nil {
+		to <- gauge(rateLimitCounters, float64(v.Counters), v.Domain.name)
+		to <- counter(rateLimitEvicted, v.Evicted, v.Domain.name)
+	} else {
+		to <- gauge(leases, float64(v.Leases), organization)
+	}
 	if v.Snapshots {
 		to <- gauge(snapshotBytes, float64(v.SnapshotBytes), organization)
 		to <- gauge(logTailBytes, float64(v.TailBytes), organization)

@@ -29,6 +29,9 @@ func (s *Server) rateLimit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, err := readBody(w, r, maxRateLimitBody)
+	if err == nil && strings.TrimSpace(body) == "" {
+		err = invalid("", "the body is empty: send a JSON object of envoy.service.ratelimit.v3.RateLimitRequest")
+	}
 	if err != nil {
 		s.fail(w, err)
 		return

@@ -20,6 +20,7 @@ import (
 func newCheck() *cobra.Command {
 	var against, state string
 	var redis storeFlags
+	var limits envoyFlags
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "check [FILE]",
@@ -35,8 +36,14 @@ func newCheck() *cobra.Command {
 			if err := redis.validate(); err != nil {
 				return fmt.Errorf("check: %w", err)
 			}
+			if limits.limits != "" {
+				return checkLimitsBeside(c, &limits, args)
+			}
+			if err := limits.validate(); err != nil {
+				return fmt.Errorf("check: %w", err)
+			}
 			if redis.url == "" && len(args) == 0 {
-				return errors.New("check: a FILE with a configuration is needed, or --store")
+				return errors.New("check: a FILE with a configuration is needed, --store, or --envoy-limits")
 			}
 			if asJSON && redis.url == "" {
 				return errors.New("check: --json is for --store")
@@ -65,8 +72,23 @@ func newCheck() *cobra.Command {
 	c.Flags().StringVar(&state, "state", "", "the `DIR` of serve's --state: tell what a start would find there instead")
 	redis.register(c.Flags(), "the `URL` of a Redis 7 to examine, as serve's --store")
 	c.Flags().BoolVar(&asJSON, "json", false, "with --store: print one JSON object")
-	c.MarkFlagsMutuallyExclusive("against", "state", "store")
+	limits.registerLimits(c.Flags(), "the `DIR` of serve's --envoy-limits: tell what is wrong with it, or the limits that it sets, instead; beside\n"+
+		"a FILE also whether both can be served together")
+	c.MarkFlagsMutuallyExclusive("against", "state", "store", "envoy-limits")
 	return c
+}
+
+// checkLimitsBeside tells of a directory of limits, beside the configuration of a file if there
+// is one.
+func checkLimitsBeside(c *cobra.Command, f *envoyFlags, args []string) error {
+	var cfg *config.Config
+	if len(args) > 0 {
+		var err error
+		if cfg, err = loadConfig(args[0], c.ErrOrStderr()); err != nil {
+			return err
+		}
+	}
+	return checkLimits(c.OutOrStdout(), f, cfg, c.ErrOrStderr())
 }
 
 // checkState tells, of each organization, whether what it used is known in a directory.

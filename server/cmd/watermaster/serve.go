@@ -22,6 +22,7 @@ type serveFlags struct {
 	state      string
 	fsync      string
 	store      storeFlags
+	envoy      envoyFlags
 	storeWait  time.Duration
 	tlsCert    string
 	tlsKey     string
@@ -42,6 +43,8 @@ func newServe() *cobra.Command {
 		Long: "Serves a configuration: gRPC at --grpc, JSON, /metrics, /healthz and /readyz at --http. A change of the\n" +
 			"file, of the certificates, or SIGHUP takes hold without a restart; a file that is wrong is told and changes\n" +
 			"nothing. SIGTERM sends away who waits, lets calls end for --grace, and stops.\n\n" +
+			"Envoy's rate-limit service is at --grpc, and at /json of --http: a domain draws on the budgets of the\n" +
+			"organization of its name, or has limits of its own in --envoy-limits.\n\n" +
 			"Any number of processes that have the same --store and the same configuration decide as one.\n\n" +
 			"Every flag may also be given as an environment variable: --log-level is WATERMASTER_LOG_LEVEL.",
 		Args: cobra.NoArgs,
@@ -53,7 +56,7 @@ func newServe() *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.config, "config", "", "the configuration `FILE` (required)")
+	flags.StringVar(&f.config, "config", "", "the configuration `FILE`; without one only --envoy-limits are served")
 	flags.StringVar(&f.grpc, "grpc", "127.0.0.1:8081", "`ADDRESS` to serve gRPC on")
 	flags.StringVar(&f.http, "http", "127.0.0.1:8080", "`ADDRESS` to serve HTTP on; empty: none")
 	flags.StringVar(&f.pprof, "pprof", "", "loopback `ADDRESS` to serve Go's profiles on; empty: none")
@@ -68,6 +71,7 @@ func newServe() *cobra.Command {
 	flags.BoolVar(&f.insecure, "insecure", false, "serve beyond this machine without encryption or without keys")
 	flags.DurationVar(&f.grace, "grace", 25*time.Second, "how long calls have to end after SIGTERM")
 	flags.DurationVar(&f.drainDelay, "drain-delay", 0, "how long to go on taking calls after SIGTERM, while balancers notice that health is NOT_SERVING; part of --grace")
+	f.envoy.register(flags)
 	flags.IntVar(&f.maxWaiting, "max-waiting", 100_000, "requests that may wait in all organizations together")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug (every decision), info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -78,8 +82,8 @@ func newServe() *cobra.Command {
 func (f *serveFlags) validate() error {
 	var all []error
 	fail := func(text string) { all = append(all, errors.New(text)) }
-	if f.config == "" {
-		fail("--config FILE is needed")
+	if f.config == "" && f.envoy.limits == "" {
+		fail("--config FILE is needed, or --envoy-limits DIR")
 	}
 	if (f.tlsCert == "") != (f.tlsKey == "") {
 		fail("--tls-cert and --tls-key go together")
@@ -102,7 +106,7 @@ func (f *serveFlags) validate() error {
 	if f.storeWait < 0 {
 		fail("--store-wait is not below 0")
 	}
-	return errors.Join(append(all, f.store.validate())...)
+	return errors.Join(append(all, f.store.validate(), f.envoy.validate())...)
 }
 
 // gcPercent lets the heap grow to five times what is in use, unless GOGC says otherwise. That

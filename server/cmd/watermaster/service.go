@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -36,6 +37,7 @@ type service struct {
 	logger *slog.Logger
 	stderr io.Writer
 	loaded stamp  // of the configuration's file
+	limits stamp  // of the directory of Envoy's limits
 	store  string // what it is called
 	closer io.Closer
 	server *server.Server
@@ -63,8 +65,20 @@ func newService(ctx context.Context, f serveFlags, logger *slog.Logger, stderr i
 		}
 	}()
 	s.loaded = stampOf(f.config) // before it is read: a change meanwhile must not be missed
-	cfg, err := loadConfig(f.config, stderr)
+	cfg := &config.Config{}
+	if f.config != "" {
+		if cfg, err = loadConfig(f.config, stderr); err != nil {
+			return nil, err
+		}
+	}
+	options, err := f.envoy.options()
 	if err != nil {
+		return nil, fmt.Errorf("serve: %w", err)
+	}
+	if f.envoy.limits != "" {
+		s.limits = stampOf(f.envoy.limits)
+	}
+	if options.Limits, err = f.envoy.load(stderr); err != nil {
 		return nil, err
 	}
 	if err := checkBinds(&f, cfg); err != nil {
@@ -78,8 +92,11 @@ func newService(ctx context.Context, f serveFlags, logger *slog.Logger, stderr i
 			return nil, fmt.Errorf("serve: %w", err)
 		}
 	}
-	if err := s.await(ctx, func() error { return s.begin(ctx, cfg) }); err != nil {
+	if err := s.await(ctx, func() error { return s.begin(ctx, cfg, options) }); err != nil {
 		return nil, fmt.Errorf("serve: %w", err)
+	}
+	if options.Limits != nil {
+		s.server.LimitsLoaded(nil)
 	}
 	if s.tls != nil {
 		s.server.SetCertificate(s.tls)
@@ -92,14 +109,14 @@ func newService(ctx context.Context, f serveFlags, logger *slog.Logger, stderr i
 
 // begin opens the log and loads the organizations' states. What it has opened it closes if it
 // fails.
-func (s *service) begin(ctx context.Context, cfg *config.Config) error {
+func (s *service) begin(ctx context.Context, cfg *config.Config, o server.EnvoyOptions) error {
 	log, every, err := s.openStore(ctx)
 	if err != nil {
 		return err
 	}
 	s.server, err = server.New(ctx, server.Options{
 		Config: cfg, Log: log, Logger: s.logger, SnapshotEvery: every, Peer: web.PeerOf, MaxWaiting: s.flags.maxWaiting,
-		StoreTimeout: s.flags.store.timeout,
+		StoreTimeout: s.flags.store.timeout, Envoy: o,
 	})
 	if err != nil {
 		err = errors.Join(err, s.closer.Close())
@@ -154,7 +171,7 @@ func (s *service) bind() (err error) {
 	if s.flags.http != "" {
 		s.web, err = web.New(web.Options{
 			NewGRPC: s.server.NewGRPC, Ready: s.server.Ready, Authorize: s.server.AuthorizeHTTP, Logger: s.logger,
-			Config: func() ([]byte, error) { return s.server.Config().Redacted() }, Logs: s.server.Logs,
+			Config: s.configPage, Logs: s.server.Logs,
 			Metrics: promhttp.HandlerFor(s.server.Metrics(), promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}),
 		})
 		if err != nil {
@@ -177,6 +194,14 @@ func (s *service) bind() (err error) {
 		return s.listen("pprof", s.flags.pprof, h.Serve)
 	}
 	return nil
+}
+
+// configPage shows the configuration in force.
+func (s *service) configPage() ([]byte, error) {
+	if s.flags.config == "" {
+		return []byte("# there is none: --envoy-limits alone are served\n"), nil
+	}
+	return s.server.Config().Redacted()
 }
 
 // maxScrapes bounds the scrapes of /metrics at a time; further ones are answered 503.
@@ -214,6 +239,9 @@ func (s *service) run(ctx context.Context) error {
 			attrs = append(attrs, "other_replicas", n)
 		}
 	}
+	if f := &s.flags.envoy; f.limits != "" {
+		attrs = append(attrs, "envoy_limits", f.limits)
+	}
 	attrs = append(attrs, "cold_start", s.coldStart(), "version", version())
 	for _, l := range s.lines {
 		attrs = append(attrs, l.name, l.listener.Addr().String())
@@ -222,14 +250,7 @@ func (s *service) run(ctx context.Context) error {
 	s.logger.Info("serving", attrs...)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		watch(watching, s.flags.config, s.loaded, lookEvery, hangups, func() { s.reload(watching) })
-	}()
+	watched := s.watchFiles(watching)
 	examined := make(chan struct{})
 	go func() {
 		defer close(examined)
@@ -237,7 +258,7 @@ func (s *service) run(ctx context.Context) error {
 			s.flags.store.warn(watching, s.logger)
 		}
 	}()
-	defer func() { stop(); <-watched; <-examined }()
+	defer func() { stop(); watched.Wait(); <-examined }()
 
 	running := len(s.lines)
 	select {
@@ -248,7 +269,27 @@ func (s *service) run(ctx context.Context) error {
 	}
 }
 
-// lookEvery is how often the configuration's file is looked at.
+// watchFiles puts in force what changes in the configuration's file and in the directory of
+// Envoy's limits, and all of it when it is asked to by SIGHUP.
+func (s *service) watchFiles(ctx context.Context) *sync.WaitGroup {
+	var all sync.WaitGroup
+	follow := func(path string, last stamp, changed func(context.Context)) {
+		if path == "" {
+			return
+		}
+		hangups := make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		all.Go(func() {
+			defer signal.Stop(hangups)
+			watch(ctx, path, last, lookEvery, hangups, func() { changed(ctx) })
+		})
+	}
+	follow(s.flags.config, s.loaded, s.reload)
+	follow(s.flags.envoy.limits, s.limits, s.reloadLimits)
+	return &all
+}
+
+// lookEvery is how often the configuration's file and the directory of limits are looked at.
 const lookEvery = time.Second
 
 // ended gives the error of a listener that has ended, unless it was told to.
