@@ -69,7 +69,7 @@ func (r *remote) load(b *testing.B, n, inFlight int, call callFunc) float64 {
 type callFunc func(c *grpc.ClientConn, i int64) error
 
 // keepInFlight makes n calls, so many at a time.
-func keepInFlight(b *testing.B, conns []*grpc.ClientConn, n, inFlight int, call callFunc) {
+func keepInFlight(b testing.TB, conns []*grpc.ClientConn, n, inFlight int, call callFunc) {
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for w := range inFlight {
@@ -100,7 +100,7 @@ type fleet struct {
 }
 
 // newFleet makes one of rounds of n calls.
-func newFleet(b *testing.B, n int, organizations ...string) *fleet {
+func newFleet(b testing.TB, n int, organizations ...string) *fleet {
 	return &fleet{ctx: b.Context(), run: time.Now().UnixNano(), organizations: organizations, leases: make([]string, n+1)}
 }
 

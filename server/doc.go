@@ -30,6 +30,14 @@
 // keeps its counters. An organization that is renamed or taken out is retired: who waits is
 // asked again for, at whoever has its place now (reload.go).
 //
+// # Envoy
+//
+// A request of Envoy's rate-limit service goes by its domain (ratelimit.go). One that
+// --envoy-limits gives limits for is an organization that nobody sees, with a log of its own
+// (domain.go): each request is one Hit there, on all counters or on none (hit.go). Its limits
+// are not in that log, but in every Hit. Any other domain stands for an organization, whose
+// budgets are drawn on (draw.go).
+//
 // # Who calls
 //
 // With credentials in the configuration a call has one in its context, or is refused

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
+	goredis "github.com/redis/go-redis/v9"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -45,9 +46,6 @@ func newDomainWorld(t *testing.T, s *redistest.Server, limits string) *awayWorld
 	})
 	return &awayWorld{world: w, proxy: proxy}
 }
-
-// gateway gives the organization of the domain.
-func (w *awayWorld) gateway() *organization { return w.server.directory.Load().domains["gateway"].home }
 
 // passes asks for a user, and says whether it passes.
 func (w *awayWorld) passes(user string) (bool, error) {
@@ -219,5 +217,41 @@ func TestDomainDrain(t *testing.T) {
 	}
 	if err := w.server.ReloadLimits(t.Context(), limitsOf(t, hourly)); err == nil {
 		t.Error("limits were exchanged meanwhile")
+	}
+}
+
+// TestDomainWiped: what a Redis has lost the processes that live put back, before anything passes
+// again.
+func TestDomainWiped(t *testing.T) {
+	s := redistest.Start(t)
+	worlds := []*awayWorld{newDomainWorld(t, s, hourly), newDomainWorld(t, s, hourly)}
+	for i := range 30 {
+		if ok, err := worlds[i%2].passes("alice"); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+	}
+	c := goredis.NewClient(&goredis.Options{Addr: s.Address(), Protocol: 2})
+	defer c.Close()
+	if err := c.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for i, w := range worlds {
+		t.Logf("%d passes again after %v", i, w.until("counted again", func() bool {
+			_, err := w.passes("alice")
+			if err != nil {
+				wantRetry(t, err)
+			}
+			return err == nil
+		}))
+	}
+	for _, w := range worlds {
+		a, err := w.shouldRateLimit("gateway", hitting(0, descriptor("user", "alice")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A call that failed when the log broke may have been counted.
+		if left := a.Statuses[0].LimitRemaining; left > 500-32 || left < 500-34 {
+			t.Errorf("%d are left, want %d", left, 500-32)
+		}
 	}
 }

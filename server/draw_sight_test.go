@@ -61,7 +61,7 @@ func TestDrawPhases(t *testing.T) {
 			{hitsAt(2000, descriptor("account", "main", "request_id", "s")), isOK, 0, 2300, 2, 1}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inWorld(t, gateway, memory.Options{}, func(w *world) {
+			inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 				for i, s := range tt.steps {
 					time.Sleep(s.after)
 					if a := w.draw(s.ask); a.OverallCode != s.code {
@@ -79,7 +79,7 @@ func TestDrawPhases(t *testing.T) {
 
 // TestDrawProjects: in another project the same request_id is another call.
 func TestDrawProjects(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		w.draw(hitsAt(1000, descriptor("project", "search", "account", "main", "request_id", "r")))
 		w.draw(hitsAt(10, descriptor("project", "envoy", "account", "main", "request_id", "r")))
 		w.wantHeld(map[string]int64{"project/search tokens": 1000, "pool/main/gpt tokens": 1010})
@@ -127,7 +127,7 @@ func TestDrawOfWorker(t *testing.T) {
 		}, 1100, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inWorld(t, gateway, memory.Options{}, func(w *world) {
+			inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 				g := worker(w)
 				for _, d := range tt.ask(g.LeaseId) {
 					if a := w.draw(d); a.OverallCode != isOK {
@@ -146,7 +146,7 @@ func TestDrawOfWorker(t *testing.T) {
 
 // TestDrawOfEndedWorker: a lease that has ended pays for nothing; nor is an end told twice.
 func TestDrawOfEndedWorker(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		g := w.grant(ask("r", func(r *pb.AcquireRequest) { r.Destination = &pb.AcquireRequest_Route{Route: "any"} }))
 		w.release(g.LeaseId)
 		before := w.held("organization", "tokens/min")
@@ -160,7 +160,7 @@ func TestDrawOfEndedWorker(t *testing.T) {
 
 // TestDrawLease: the lease of a draw is told to the gateway, and whoever is passed it may end it.
 func TestDrawLease(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		a := w.draw(hitsAt(1000, descriptor("model", "gpt", "request_id", "r")))
 		told := map[string]string{}
 		for _, h := range a.RequestHeadersToAdd {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -44,7 +45,13 @@ func (s *Server) drawn(d *drawing, req *rls.RateLimitRequest) *rls.RateLimitResp
 			d.blame(answer.Statuses, wait)
 		}
 	}
-	s.tellTarget(d, answer)
+	if s.envoy.Shadow {
+		answer.OverallCode = rls.RateLimitResponse_OK
+	}
+	if h := s.envoy.Headers; h != nil {
+		answer.ResponseHeadersToAdd = h.Of(answer.Statuses)
+	}
+	s.tellTarget(d, req, answer)
 	return answer
 }
 
@@ -218,23 +225,36 @@ func unitOf(s *limiter.LimitSpec) rls.RateLimitResponse_RateLimit_Unit {
 	return rls.RateLimitResponse_RateLimit_UNKNOWN
 }
 
-// tellTarget tells where a call goes that was let through, and by which lease.
-func (s *Server) tellTarget(d *drawing, answer *rls.RateLimitResponse) {
-	if d.over || d.check || d.phase == endPhase {
-		return
+// tellTarget tells where a call goes that was let through, and by which lease: to the one it is
+// sent to, and where that is wanted to the filters of the gateway.
+func (s *Server) tellTarget(d *drawing, req *rls.RateLimitRequest, answer *rls.RateLimitResponse) {
+	told := []struct{ header, field, value string }{
+		{"", "domain", req.Domain}, {"", "organization", d.o.name}, {"", "project", d.draw.Project},
 	}
-	account, _, _ := cutPool(d.pool)
-	tell := func(name, value string) {
-		if value != "" {
-			answer.RequestHeadersToAdd = append(answer.RequestHeadersToAdd, &core.HeaderValue{Key: name, Value: value})
+	if !d.over && !d.check && d.phase != endPhase {
+		if d.pool != policy.OwnerPool {
+			account, _, _ := cutPool(d.pool)
+			told = append(told, []struct{ header, field, value string }{
+				{headerAccount, "account", account}, {headerModel, "model", d.model},
+			}...)
+		}
+		if d.leased {
+			id := lease{d.o.fingerprint, policy.TargetOf(d.pool, d.model), d.lease}.String()
+			told = append(told, struct{ header, field, value string }{headerLease, "lease_id", id})
 		}
 	}
-	if d.pool != policy.OwnerPool {
-		tell(headerAccount, account)
-		tell(headerModel, d.model)
+	if s.envoy.DynamicMetadata {
+		answer.DynamicMetadata = &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	}
-	if d.leased {
-		tell(headerLease, lease{d.o.fingerprint, policy.TargetOf(d.pool, d.model), d.lease}.String())
+	for _, x := range told {
+		if x.value == "" {
+			continue
+		}
+		if x.header != "" {
+			answer.RequestHeadersToAdd = append(answer.RequestHeadersToAdd, &core.HeaderValue{Key: x.header, Value: x.value})
+		}
+		if m := answer.DynamicMetadata; m != nil {
+			m.Fields[x.field] = structpb.NewStringValue(strings.ToValidUTF8(x.value, "\uFFFD"))
+		}
 	}
-	_ = structpb.NewStringValue
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/watermaster-project/watermaster/store/memory"
 )
 
-// gateway is an organization that workers and a gateway draw on.
-const gateway = `
+// drawnOn is an organization that workers and a gateway draw on.
+const drawnOn = `
 revision: 7
 cold_start: trust
 priority_classes: {standard: {weight: 4, max_wait: 2m}}
@@ -136,7 +136,7 @@ func TestDrawCharges(t *testing.T) {
 			map[string]int64{pool + "requests": 0, pool + "tokens": 0, pool + "concurrency": 0}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inWorld(t, gateway, memory.Options{}, func(w *world) {
+			inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 				if a := w.draw(tt.ask...); a.OverallCode != isOK {
 					w.t.Fatalf("got %v", a)
 				}
@@ -151,7 +151,7 @@ func list(d ...*common.RateLimitDescriptor) []*common.RateLimitDescriptor { retu
 // TestDrawErrors: what contradicts itself or names what is not there is an error that says so,
 // and charges nothing.
 func TestDrawErrors(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		for _, tt := range []struct {
 			name string
 			ask  []*common.RateLimitDescriptor
@@ -187,7 +187,7 @@ func TestDrawErrors(t *testing.T) {
 // TestDrawStatuses: each descriptor shows its own tightest limit; and after the wait that is
 // told the same request passes, not before.
 func TestDrawStatuses(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		ask := list(hitsAt(4000, descriptor("project", "search")), hitsAt(4000, descriptor("account", "main", "model", "gpt")), hitsAt(0, descriptor("x", "y")))
 		a := w.draw(ask...)
 		for i, want := range []struct {
@@ -277,7 +277,7 @@ func TestDrawWaits(t *testing.T) {
 
 // TestDrawNever: more than a limit ever lets pass is told the longest wait there is.
 func TestDrawNever(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		a := w.draw(hitsAt(30_000, descriptor("account", "main", "model", "gpt")))
 		if a.OverallCode != isOver || a.Statuses[0].Code != isOver || a.Statuses[0].DurationUntilReset.AsDuration() != 366*24*time.Hour {
 			w.t.Errorf("got %v", a)
@@ -287,7 +287,7 @@ func TestDrawNever(t *testing.T) {
 
 // TestDrawTargets: a model goes where there is room, and the gateway is told where.
 func TestDrawTargets(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		seen := map[string]int{}
 		for range 13 { // 10 + 3 requests a minute
 			a := w.draw(descriptor("model", "gpt"))
@@ -314,7 +314,7 @@ func TestDrawTargets(t *testing.T) {
 // TestDrawBesideWorkers: a gateway does not pass those who wait, and finds the room that they
 // leave.
 func TestDrawBesideWorkers(t *testing.T) {
-	inWorld(t, gateway, memory.Options{}, func(w *world) {
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		r := &pb.AcquireRequest{RequestId: "w", Project: "envoy", Destination: &pb.AcquireRequest_Model{Model: "gpt"}, InputTokens: 15_000}
 		r.MaxOutputTokens = new(int64)
 		r.Constraints = &pb.Constraints{Accounts: []string{"main"}}

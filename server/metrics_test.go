@@ -262,7 +262,7 @@ func TestMetricsOfCalls(t *testing.T) {
 			of("OK", "GetHeadroom", "MonitorService", "unary"):                 1,
 			of("Canceled", "WatchHeadroom", "MonitorService", "server_stream"): 1,
 			`watermaster_log_batch_commands_count`:                             s["watermaster_log_append_seconds_count"],
-			`watermaster_log_batch_commands_sum`:                               3, // join, configure, acquire
+			`watermaster_log_batch_commands_sum`:                               4, // join, upgrade, configure, acquire
 		}, "grpc_server_handled_total", "watermaster_log_batch_commands_count", "watermaster_log_batch_commands_sum")
 	})
 }

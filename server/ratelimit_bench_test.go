@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,11 +67,20 @@ func BenchmarkRateLimit(b *testing.B) {
 }
 
 // BenchmarkRateLimitOverRedis measures the same where the log is in Redis, what Redis spends
-// included, and how long an answer takes, alone and with 64 in flight.
+// included, and how long an answer takes, alone and with 64 in flight. What is to be reached: a
+// p99 of 5 ms with 64 in flight. The caller, the server and Redis have two cores together, and
+// others who use them make the slower rounds: so the fastest is told, too (-least).
 func BenchmarkRateLimitOverRedis(b *testing.B) {
+	for _, connections := range []int{64, 4, 2} {
+		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
+			at := redistest.Start(b)
+			benchRateLimit(b, startCluster(b, remoteOptions{Config: benched, Limits: benchedDomain, Store: at.URL()}, 1, connections, []*redistest.Server{at}))
+		})
+	}
+}
+
+func benchRateLimit(b *testing.B, c *cluster) {
 	const round, few = 10_000, 1000
-	at := redistest.Start(b)
-	c := startCluster(b, remoteOptions{Config: benched, Limits: benchedDomain, Store: at.URL()}, 1, 64, []*redistest.Server{at})
 	f := newFleet(b, 0, "")
 	c.load(b, round, 64, f.empty)
 	c.load(b, round, 64, f.rateLimit)
@@ -98,6 +108,8 @@ func BenchmarkRateLimitOverRedis(b *testing.B) {
 	for name, list := range figures {
 		b.ReportMetric(median(list), name)
 	}
+	b.ReportMetric(slices.Min(figures["empty@64-p99-µs"]), "empty@64-p99-least-µs")
+	b.ReportMetric(slices.Min(figures["ratelimit@64-p99-µs"]), "ratelimit@64-p99-least-µs")
 }
 
 // BenchmarkHit measures a request from the handler on: without gRPC, one at a time.

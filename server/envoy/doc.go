@@ -24,6 +24,10 @@
 // replaces. All problems of all files are told at once, with their lines. A key that exists,
 // but has no effect where it stands, is a warning.
 //
+// What envoyproxy/ratelimit's own YAML takes is taken: anchors and merges, numbers as values,
+// yes and no. Stricter is that a key given twice in a mapping, a second document in a file, and
+// a directory without any file are errors; and that files are at most 1 MiB.
+//
 // # Lookup
 //
 // Entry by entry: key and value as they are; else the first wildcard of the file that fits;
@@ -35,7 +39,8 @@
 // # Counters
 //
 // A limit has one counter for each sequence of entries, or one for all values that a wildcard
-// with share_threshold fits. Its name is a digest of these and of the window, so that it is
-// the same at every replica, after a restart, and after a reload that changes the quota.
+// with share_threshold fits. An override draws on the counter that its entries have anyway, if
+// the window is the same. A counter's name is a digest of its entries and its window, so that
+// it is the same at every replica, after a restart, and after a reload that changes the quota.
 // Windows slide, and are exact: a month is 30 days and a year 365.
 package envoy

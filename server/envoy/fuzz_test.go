@@ -10,6 +10,8 @@ import (
 	common "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/watermaster-project/watermaster/limiter"
 )
 
 // canonical writes a domain as a file of which no other can be made that says the same.
@@ -140,7 +142,7 @@ func FuzzMatch(f *testing.F) {
 			}
 			return
 		}
-		events := make([]Event, len(m.Hit.Counters))
+		events := make([]limiter.Event, len(m.Hit.Counters))
 		for i, c := range m.Hit.Counters {
 			if c.Quota < 0 || c.Window <= 0 || c.Amount > maxAmount || c.Amount < -maxAmount {
 				t.Fatalf("counter %d: %+v", i, c)

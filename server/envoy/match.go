@@ -3,26 +3,14 @@ package envoy
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
 	common "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
-)
 
-const (
-	// MaxDescriptors is how many descriptors a request may have.
-	MaxDescriptors = 64
-	// MaxEntries is how many entries one of them may have.
-	MaxEntries = 64
-	// maxValue bounds a key or a value of a request, in bytes: a header's, generously.
-	maxValue = 64 << 10
-	// maxAmount bounds what one descriptor draws. It is far above every quota, so that what
-	// is more is refused alike, and far below what sums of it could overflow.
-	maxAmount = int64(1) << 48
+	"github.com/watermaster-project/watermaster/limiter"
 )
 
 // A Match is what a request is held to. It is used again and again: one that has grown to a
@@ -30,7 +18,7 @@ const (
 type Match struct {
 	// Hit asks the engine for all counters of the request. Without any there is nothing to
 	// ask: the answer is Response(nil, …).
-	Hit Hit
+	Hit limiter.Hit
 	// Rules are what each descriptor is held to, nil for nothing. Unlimited ones, and those
 	// that another replaces (see Counted), have no counter.
 	Rules []*Rule
@@ -69,29 +57,6 @@ func (m *Match) Counted(descriptor int) int { return m.held[descriptor].counter 
 // Amount gives the hits of a descriptor: negative for those that are given back, 0 for a look.
 func (m *Match) Amount(descriptor int) int64 {
 	return amount(m.request, m.request.GetDescriptors()[descriptor])
-}
-
-// Check says what is wrong with a request, whatever its domain.
-func Check(req *rls.RateLimitRequest) error {
-	switch n := len(req.GetDescriptors()); {
-	case req.GetDomain() == "":
-		return errors.New("the domain is empty: set `domain` in the filter's configuration")
-	case n == 0:
-		return errors.New("there are no descriptors: a request needs one at least")
-	case n > MaxDescriptors:
-		return fmt.Errorf("%d descriptors are more than %d", n, MaxDescriptors)
-	}
-	for i, d := range req.GetDescriptors() {
-		if n := len(d.GetEntries()); n > MaxEntries {
-			return fmt.Errorf("descriptor %d has %d entries, which are more than %d", i, n, MaxEntries)
-		}
-		for _, e := range d.GetEntries() {
-			if len(e.GetKey()) > maxValue || len(e.GetValue()) > maxValue {
-				return fmt.Errorf("descriptor %d has an entry of more than %d bytes", i, maxValue)
-			}
-		}
-	}
-	return nil
 }
 
 // Match finds what a request is held to. An error says what is wrong with the request; there
@@ -133,10 +98,13 @@ func (m *Match) find() error {
 	}
 	failover := true // quota_mode stops, if all of it is over
 	for i, rule := range m.Rules {
-		if rule != nil && rule.Quota && (rule.Unlimited || rule.Shadow) && !(replacing && m.replaced(rule)) {
-			failover = false // these never are
+		if rule == nil || replacing && m.replaced(rule) {
+			continue
 		}
-		if rule == nil || rule.Unlimited || replacing && m.replaced(rule) {
+		if rule.Quota && (rule.Unlimited || rule.Shadow) {
+			failover = false // this one never is
+		}
+		if rule.Unlimited {
 			continue
 		}
 		m.held[i].counter = len(m.Hit.Counters)
@@ -144,8 +112,8 @@ func (m *Match) find() error {
 	}
 	if !failover {
 		for i := range m.Hit.Counters {
-			if c := &m.Hit.Counters[i]; c.Mode == QuotaMode {
-				c.Mode = Shadow
+			if c := &m.Hit.Counters[i]; c.Mode == limiter.Quota {
+				c.Mode = limiter.Shadow
 			}
 		}
 	}
@@ -207,9 +175,9 @@ func (m *Match) replaced(rule *Rule) bool {
 }
 
 // counter is what a descriptor asks of its counter.
-func (m *Match) counter(i int, rule *Rule) CounterHit {
+func (m *Match) counter(i int, rule *Rule) limiter.CounterHit {
 	descriptor := m.request.GetDescriptors()[i]
-	hit := CounterHit{
+	hit := limiter.CounterHit{
 		Quota: int64(rule.RequestsPerUnit), Window: rule.Window,
 		Amount: amount(m.request, descriptor),
 	}
@@ -218,9 +186,9 @@ func (m *Match) counter(i int, rule *Rule) CounterHit {
 		o := descriptor.GetLimit()
 		hit.Quota, hit.Window = int64(o.GetRequestsPerUnit()), windowOf(unitOf(o))
 	case rule.Shadow:
-		hit.Mode = Shadow
+		hit.Mode = limiter.Shadow
 	case rule.Quota:
-		hit.Mode = QuotaMode
+		hit.Mode = limiter.Quota
 	}
 	hit.Counter = m.digest(descriptor, m.steps[m.held[i].from:m.held[i].to], hit.Window)
 	return hit
@@ -228,7 +196,7 @@ func (m *Match) counter(i int, rule *Rule) CounterHit {
 
 // digest names the counter of a descriptor: of its entries as they count, and its window. What
 // the configuration calls them does not matter, nor does the quota.
-func (m *Match) digest(descriptor *common.RateLimitDescriptor, steps []step, window time.Duration) (id CounterID) {
+func (m *Match) digest(descriptor *common.RateLimitDescriptor, steps []step, window time.Duration) (id limiter.CounterID) {
 	b := binary.AppendUvarint(m.scratch[:0], uint64(len(descriptor.GetEntries())))
 	for i, e := range descriptor.GetEntries() {
 		value, kind := e.GetValue(), byte('=')
@@ -240,31 +208,9 @@ func (m *Match) digest(descriptor *common.RateLimitDescriptor, steps []step, win
 	b = binary.AppendUvarint(b, uint64(window))
 	m.scratch = b
 	sum := sha256.Sum256(b)
-	return CounterID(sum[:len(id)])
+	return limiter.CounterID(sum[:len(id)])
 }
 
 func appendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-// unitOf gives an override's unit. The two enumerations agree in their numbers.
-func unitOf(o *common.RateLimitDescriptor_RateLimitOverride) rls.RateLimitResponse_RateLimit_Unit {
-	return rls.RateLimitResponse_RateLimit_Unit(o.GetUnit())
-}
-
-// amount gives the hits of a descriptor: its own, where an explicit 0 only looks, or the
-// request's, where 0 is 1.
-func amount(req *rls.RateLimitRequest, descriptor *common.RateLimitDescriptor) int64 {
-	hits := max(1, uint64(req.GetHitsAddend()))
-	if own := descriptor.GetHitsAddend(); own != nil {
-		hits = own.GetValue()
-	}
-	n := maxAmount
-	if hits < math.MaxInt64 {
-		n = min(int64(hits), maxAmount)
-	}
-	if descriptor.GetIsNegativeHits() {
-		return -n
-	}
-	return n
 }

@@ -10,6 +10,8 @@ import (
 	common "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	"go.yaml.in/yaml/v4"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/watermaster-project/watermaster/limiter"
 )
 
 // readMetadata reads what a descriptor tells the filters behind when it passes: any mapping.
@@ -75,7 +77,7 @@ func (p *parser) scalar(n *yaml.Node) *structpb.Value {
 
 // metadata tells the filters behind what a request was, what was over among quota_mode's, and
 // what the limits that have room say of themselves: of two that say the same key, the later.
-func (m *Match) metadata(events []Event) *structpb.Struct {
+func (m *Match) metadata(events []limiter.Event) *structpb.Struct {
 	fields := make(map[string]*structpb.Value)
 	var over []*structpb.Value
 	quotaMode := false

@@ -7,6 +7,8 @@ import (
 	common "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	typed "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/watermaster-project/watermaster/limiter"
 )
 
 // What the filters behind are told.
@@ -42,9 +44,9 @@ descriptors:
 		if err := l.Domain("d").Match(req, m); err != nil {
 			t.Fatal(err)
 		}
-		var events []Event
+		var events []limiter.Event
 		for _, over := range row.over {
-			events = append(events, Event{Over: over})
+			events = append(events, limiter.Event{Over: over})
 		}
 		got, err := json.Marshal(m.Response(events, Answering{DynamicMetadata: true}).DynamicMetadata.AsMap())
 		if err != nil {
@@ -54,7 +56,7 @@ descriptors:
 			t.Errorf("%s:\ngot  %s\nwant %s", row.rule, got, row.want)
 		}
 	}
-	if m := match(t, l, descriptor("a", "1")).Response(make([]Event, 1), Answering{}).DynamicMetadata; m != nil {
+	if m := match(t, l, descriptor("a", "1")).Response(make([]limiter.Event, 1), Answering{}).DynamicMetadata; m != nil {
 		t.Errorf("off by default: got %v", m)
 	}
 }

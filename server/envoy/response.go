@@ -8,6 +8,8 @@ import (
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/watermaster-project/watermaster/limiter"
 )
 
 // never is told as the wait of what will not pass however long one waits: more than the quota
@@ -34,7 +36,7 @@ var DefaultHeaders = Headers{"RateLimit-Limit", "RateLimit-Remaining", "RateLimi
 //
 // Durations are whole seconds, rounded up: Envoy drops the rest, and what it tells a client to
 // wait must not be too short.
-func (m *Match) Response(events []Event, o Answering) *rls.RateLimitResponse {
+func (m *Match) Response(events []limiter.Event, o Answering) *rls.RateLimitResponse {
 	n := len(m.Rules)
 	response := &rls.RateLimitResponse{
 		OverallCode: rls.RateLimitResponse_OK,
@@ -66,7 +68,7 @@ func (m *Match) Response(events []Event, o Answering) *rls.RateLimitResponse {
 }
 
 // tell tells of a counter, and gives the seconds until its reset.
-func (m *Match) tell(s *rls.RateLimitResponse_DescriptorStatus, i int, e *Event) (seconds int64) {
+func (m *Match) tell(s *rls.RateLimitResponse_DescriptorStatus, i int, e *limiter.Event) (seconds int64) {
 	rule := m.Rules[i]
 	s.CurrentLimit = rule.current
 	if rule.Override {
@@ -85,15 +87,15 @@ func (m *Match) tell(s *rls.RateLimitResponse_DescriptorStatus, i int, e *Event)
 
 // refused says whether a request is over its limits as a whole: if a limit is, or if there are
 // some of quota_mode and all of them are.
-func (m *Match) refused(events []Event) bool {
+func (m *Match) refused(events []limiter.Event) bool {
 	quotas, over := 0, 0
 	for i := range events {
 		switch m.Hit.Counters[i].Mode {
-		case Enforced:
+		case limiter.Enforced:
 			if events[i].Over {
 				return true
 			}
-		case QuotaMode:
+		case limiter.Quota:
 			quotas++
 			if events[i].Over {
 				over++

@@ -11,6 +11,8 @@ import (
 	rls "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	typed "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/watermaster-project/watermaster/limiter"
 )
 
 const modes = `
@@ -37,14 +39,14 @@ func respond(t *testing.T, text string, o Answering, keys ...string) *rls.RateLi
 		d = append(d, descriptor(strings.TrimSuffix(key, "!"), "v"))
 	}
 	m := match(t, parse(t, text), d...)
-	var events []Event
+	var events []limiter.Event
 	for i, key := range keys {
 		if m.Counted(i) < 0 {
 			continue
 		}
-		e := Event{Remaining: int64(5 + i), ResetAfter: time.Duration(i+1) * time.Second}
+		e := limiter.Event{Remaining: int64(5 + i), ResetAfter: time.Duration(i+1) * time.Second}
 		if strings.HasSuffix(key, "!") {
-			e = Event{Over: true, Remaining: 0, RetryAfter: time.Duration(i+1) * time.Second, ResetAfter: time.Hour}
+			e = limiter.Event{Over: true, Remaining: 0, RetryAfter: time.Duration(i+1) * time.Second, ResetAfter: time.Hour}
 		}
 		events = append(events, e)
 	}
@@ -107,26 +109,26 @@ func TestStatuses(t *testing.T) {
 	for _, row := range []struct {
 		rule      string
 		key       string
-		event     *Event
+		event     *limiter.Event
 		limit     *rls.RateLimitResponse_RateLimit
 		remaining uint32
 		reset     int64 // seconds; -1: none
 	}{
-		{"its limit with name, what remains, until it is empty", "plain", &Event{Remaining: 3, ResetAfter: 7 * time.Second}, plain, 3, 7},
-		{"empty already", "plain", &Event{Remaining: 10}, plain, 10, 0},
-		{"rounded up", "plain", &Event{Remaining: 3, ResetAfter: 7*time.Second + 1}, plain, 3, 8},
-		{"over: until the same passes", "plain", &Event{Over: true, RetryAfter: time.Millisecond, ResetAfter: time.Hour}, plain, 0, 1},
-		{"over with something left for less", "plain", &Event{Over: true, Remaining: 2, RetryAfter: 40 * time.Second}, plain, 2, 40},
-		{"over for ever", "plain", &Event{Over: true, RetryAfter: -1}, plain, 0, 366 * 24 * 3600},
-		{"below what 32 bits hold", "plain", &Event{Remaining: math.MaxInt64}, plain, math.MaxUint32, 0},
-		{"never negative", "plain", &Event{Over: true, Remaining: -5, RetryAfter: time.Second}, plain, 0, 1},
+		{"its limit with name, what remains, until it is empty", "plain", &limiter.Event{Remaining: 3, ResetAfter: 7 * time.Second}, plain, 3, 7},
+		{"empty already", "plain", &limiter.Event{Remaining: 10}, plain, 10, 0},
+		{"rounded up", "plain", &limiter.Event{Remaining: 3, ResetAfter: 7*time.Second + 1}, plain, 3, 8},
+		{"over: until the same passes", "plain", &limiter.Event{Over: true, RetryAfter: time.Millisecond, ResetAfter: time.Hour}, plain, 0, 1},
+		{"over with something left for less", "plain", &limiter.Event{Over: true, Remaining: 2, RetryAfter: 40 * time.Second}, plain, 2, 40},
+		{"over for ever", "plain", &limiter.Event{Over: true, RetryAfter: -1}, plain, 0, 366 * 24 * 3600},
+		{"below what 32 bits hold", "plain", &limiter.Event{Remaining: math.MaxInt64}, plain, math.MaxUint32, 0},
+		{"never negative", "plain", &limiter.Event{Over: true, Remaining: -5, RetryAfter: time.Second}, plain, 0, 1},
 		{"unlimited: remaining is the largest, no limit", "free", nil, nil, math.MaxUint32, -1},
 		{"no match: no limit, nothing remaining", "unknown", nil, nil, 0, -1},
 	} {
 		m := match(t, parse(t, modes), descriptor(row.key, "v"))
-		var events []Event
+		var events []limiter.Event
 		if row.event != nil {
-			events = []Event{*row.event}
+			events = []limiter.Event{*row.event}
 		}
 		s := m.Response(events, Answering{}).Statuses[0]
 		reset := int64(-1)
@@ -144,7 +146,7 @@ func TestStatuses(t *testing.T) {
 func TestOverrideIsShown(t *testing.T) {
 	d := descriptor("plain", "v")
 	d.Limit = &common.RateLimitDescriptor_RateLimitOverride{RequestsPerUnit: 3, Unit: typed.RateLimitUnit_DAY}
-	got := match(t, parse(t, modes), d).Response(make([]Event, 1), Answering{}).Statuses[0].CurrentLimit
+	got := match(t, parse(t, modes), d).Response(make([]limiter.Event, 1), Answering{}).Statuses[0].CurrentLimit
 	want := &rls.RateLimitResponse_RateLimit{RequestsPerUnit: 3, Unit: rls.RateLimitResponse_RateLimit_DAY}
 	if !proto.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -209,7 +211,7 @@ func BenchmarkResponse(b *testing.B) {
 	if err := l.Domain("d").Match(req, m); err != nil {
 		b.Fatal(err)
 	}
-	events := make([]Event, len(m.Hit.Counters))
+	events := make([]limiter.Event, len(m.Hit.Counters))
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Response(events, Answering{})

@@ -118,6 +118,7 @@ func (p *Policy) Acquire(req *Request, cmd *limiter.Acquire) error {
 	cmd.Class = class
 	cmd.Arrived = req.Arrived
 	cmd.MaxWait = maxWait
+	cmd.Unpaced = false // a draw may have used it before
 	cmd.TTL = defaultTTL
 	if req.TTL.Set {
 		cmd.TTL = req.TTL.Value

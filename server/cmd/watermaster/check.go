@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/watermaster-project/watermaster/server"
 	"github.com/watermaster-project/watermaster/server/config"
+	"github.com/watermaster-project/watermaster/server/envoy"
 	"github.com/watermaster-project/watermaster/server/policy"
 	"github.com/watermaster-project/watermaster/store"
 	"github.com/watermaster-project/watermaster/store/file"
@@ -20,8 +22,9 @@ import (
 func newCheck() *cobra.Command {
 	var against, state string
 	var redis storeFlags
-	var limits envoyFlags
 	var asJSON bool
+	var limits string
+	var merge envoy.Options
 	c := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Tells what is wrong with a configuration, or the limits that it sets",
@@ -29,6 +32,7 @@ func newCheck() *cobra.Command {
 			"sets, how far each can be used, and what a process without state assumes of the use before it. With\n" +
 			"--against, what of an older one is kept, new and lost. With --state, whether a start with that\n" +
 			"directory would find what was used; it is opened as serve does it, so not while one uses it.\n\n" +
+			"With --envoy-limits, the same of a directory of limits in envoyproxy/ratelimit's format.\n\n" +
 			"With --store, whether a Redis is as it has to be, what to change there (exit code 1 if something does\n" +
 			"not work), and of a FILE's organizations where they are and whether what they used is known.",
 		Args: cobra.MaximumNArgs(1),
@@ -36,14 +40,8 @@ func newCheck() *cobra.Command {
 			if err := redis.validate(); err != nil {
 				return fmt.Errorf("check: %w", err)
 			}
-			if limits.limits != "" {
-				return checkLimitsBeside(c, &limits, args)
-			}
-			if err := limits.validate(); err != nil {
-				return fmt.Errorf("check: %w", err)
-			}
-			if redis.url == "" && len(args) == 0 {
-				return errors.New("check: a FILE with a configuration is needed, --store, or --envoy-limits")
+			if redis.url == "" && len(args) == 0 && limits == "" {
+				return errors.New("check: a FILE with a configuration is needed, or --envoy-limits, or --store")
 			}
 			if asJSON && redis.url == "" {
 				return errors.New("check: --json is for --store")
@@ -51,9 +49,22 @@ func newCheck() *cobra.Command {
 			if redis.url != "" {
 				return checkStore(c, &redis, args, asJSON)
 			}
+			var envoys *envoy.Limits
+			if limits != "" {
+				var err error
+				if envoys, err = loadLimits(limits, merge, c.ErrOrStderr()); err != nil {
+					return fmt.Errorf("check: %w", err)
+				}
+				if len(args) == 0 {
+					return envoys.Describe(c.OutOrStdout())
+				}
+			}
 			cfg, err := loadConfig(args[0], c.ErrOrStderr())
 			if err != nil {
 				return err
+			}
+			if err := (&server.EnvoyOptions{}).Check(cfg, envoys); err != nil {
+				return fmt.Errorf("check: %w", err)
 			}
 			if state != "" {
 				return checkState(c.Context(), c.OutOrStdout(), cfg, state)
@@ -72,23 +83,11 @@ func newCheck() *cobra.Command {
 	c.Flags().StringVar(&state, "state", "", "the `DIR` of serve's --state: tell what a start would find there instead")
 	redis.register(c.Flags(), "the `URL` of a Redis 7 to examine, as serve's --store")
 	c.Flags().BoolVar(&asJSON, "json", false, "with --store: print one JSON object")
-	limits.registerLimits(c.Flags(), "the `DIR` of serve's --envoy-limits: tell what is wrong with it, or the limits that it sets, instead; beside\n"+
-		"a FILE also whether both can be served together")
-	c.MarkFlagsMutuallyExclusive("against", "state", "store", "envoy-limits")
+	c.Flags().StringVar(&limits, "envoy-limits", "", "the `DIR` of serve's --envoy-limits: tell what is wrong with it, and the limits that it sets,\n"+
+		"or with a FILE whether both can be served together")
+	c.Flags().BoolVar(&merge.MergeDomains, "envoy-merge-domains", false, "with --envoy-limits: read files of one domain as one")
+	c.MarkFlagsMutuallyExclusive("against", "state", "store")
 	return c
-}
-
-// checkLimitsBeside tells of a directory of limits, beside the configuration of a file if there
-// is one.
-func checkLimitsBeside(c *cobra.Command, f *envoyFlags, args []string) error {
-	var cfg *config.Config
-	if len(args) > 0 {
-		var err error
-		if cfg, err = loadConfig(args[0], c.ErrOrStderr()); err != nil {
-			return err
-		}
-	}
-	return checkLimits(c.OutOrStdout(), f, cfg, c.ErrOrStderr())
 }
 
 // checkState tells, of each organization, whether what it used is known in a directory.
@@ -158,4 +157,23 @@ func loadConfig(path string, problems io.Writer) (*config.Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+// loadLimits reads a directory of Envoy's limits. It prints every problem.
+func loadLimits(dir string, o envoy.Options, problems io.Writer) (*envoy.Limits, error) {
+	l, err := envoy.Load(dir, o)
+	var all envoy.Errors
+	if errors.As(err, &all) {
+		for _, p := range all {
+			fmt.Fprintln(problems, p)
+		}
+		return nil, errReported
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range l.Warnings {
+		fmt.Fprintln(problems, "warning:", w)
+	}
+	return l, nil
 }

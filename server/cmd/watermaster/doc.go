@@ -2,6 +2,7 @@
 //
 //	watermaster serve --config FILE   serves over gRPC and HTTP
 //	watermaster check FILE            says what is wrong with a configuration, or what it sets
+//	watermaster import-envoy DIR      prints the configuration that limits of envoyproxy/ratelimit are
 //	watermaster simulate --config FILE --trace FILE   replays a trace in virtual time
 //	watermaster top                   shows how full every limit of a running server is
 //	watermaster healthcheck           says whether a running server serves

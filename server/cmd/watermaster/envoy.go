@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/watermaster-project/watermaster/server"
-	"github.com/watermaster-project/watermaster/server/config"
 	"github.com/watermaster-project/watermaster/server/envoy"
 )
 
@@ -30,14 +28,9 @@ type envoyFlags struct {
 // defaultHeaders are what --envoy-headers alone says.
 var defaultHeaders = strings.Join([]string{envoy.DefaultHeaders.Limit, envoy.DefaultHeaders.Remaining, envoy.DefaultHeaders.Reset}, ",")
 
-// registerLimits adds the flags of a directory of limits.
-func (f *envoyFlags) registerLimits(flags *pflag.FlagSet, usage string) {
-	flags.StringVar(&f.limits, "envoy-limits", "", usage)
-	flags.BoolVar(&f.mergeDomains, "envoy-merge-domains", false, "with --envoy-limits: read several files of one domain as one, instead of refusing them")
-}
-
 func (f *envoyFlags) register(flags *pflag.FlagSet) {
-	f.registerLimits(flags, "the `DIR` of limits of Envoy's domains, in the format of envoyproxy/ratelimit; read again when it changes")
+	flags.StringVar(&f.limits, "envoy-limits", "", "the `DIR` of limits of Envoy's domains, in the format of envoyproxy/ratelimit; read again when it changes")
+	flags.BoolVar(&f.mergeDomains, "envoy-merge-domains", false, "with --envoy-limits: read several files of one domain as one, instead of refusing them")
 	flags.StringToStringVar(&f.domains, "envoy-domain", nil, "`NAME=ORG`: the domain NAME draws on the budgets of organization ORG; may be given several times")
 	flags.BoolVar(&f.shadow, "envoy-shadow", false, "answer Envoy OK whatever is over; the statuses and metrics tell the truth")
 	flags.StringVar(&f.headers, "envoy-headers", "", "add headers that tell of the tightest limit; the `NAMES` of limit, remaining and reset can be\n"+
@@ -91,21 +84,11 @@ func (f *envoyFlags) load(problems io.Writer) (*envoy.Limits, error) {
 	if f.limits == "" {
 		return nil, nil
 	}
-	l, err := envoy.Load(f.limits, envoy.Options{MergeDomains: f.mergeDomains})
-	var all envoy.Errors
-	if errors.As(err, &all) {
-		for _, p := range all {
-			fmt.Fprintln(problems, p)
-		}
-		return nil, errReported
+	l, err := loadLimits(f.limits, envoy.Options{MergeDomains: f.mergeDomains}, problems)
+	if err != nil && !errors.Is(err, errReported) {
+		err = fmt.Errorf("--envoy-limits: %w", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("--envoy-limits: %w", err)
-	}
-	for _, w := range l.Warnings {
-		fmt.Fprintln(problems, "warning:", w)
-	}
-	return l, nil
+	return l, err
 }
 
 // reloadLimits reads the directory again and puts its limits in force: again if a store that
@@ -146,46 +129,4 @@ func (s *service) putLimits(ctx context.Context) error {
 	}
 	s.logger.Info("the limits of Envoy's domains are in force", "directory", s.flags.envoy.limits, "domains", limits.Domains(), "limits", len(limits.Rules)-len(limits.Domains()))
 	return nil
-}
-
-// checkLimits tells what a directory of limits sets; cfg is nil or what is served beside it.
-func checkLimits(w io.Writer, f *envoyFlags, cfg *config.Config, problems io.Writer) error {
-	limits, err := f.load(problems)
-	if err != nil {
-		return err
-	}
-	if cfg != nil {
-		o, err := f.options()
-		if err == nil {
-			err = o.Check(cfg, limits)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "DOMAIN\tRULE\tLIMIT\tMODE\tWRITTEN")
-	for _, r := range limits.Rules {
-		if !r.Override {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s:%d\n", r.Domain, strings.TrimPrefix(r.Path, r.Domain+"."), limitText(r), modeText(r), r.File, r.Line)
-		}
-	}
-	return t.Flush()
-}
-
-func limitText(r *envoy.Rule) string {
-	if r.Unlimited {
-		return "unlimited"
-	}
-	return fmt.Sprintf("%d/%s", r.RequestsPerUnit, strings.ToLower(r.Unit.String()))
-}
-
-func modeText(r *envoy.Rule) string {
-	switch {
-	case r.Shadow:
-		return "shadow"
-	case r.Quota:
-		return "quota"
-	}
-	return "enforced"
 }

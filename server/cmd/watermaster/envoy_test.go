@@ -113,17 +113,8 @@ func TestServeEnvoyRefuses(t *testing.T) {
 	}
 }
 
-// TestCheckEnvoyLimits: what a directory sets, what is wrong with it, and beside what it can be.
-func TestCheckEnvoyLimits(t *testing.T) {
-	dir := filepath.Dir(write(t, "a.yaml", perUser))
-	out, err := execute(t, "check", "--envoy-limits", dir, quickstart)
-	if err != nil || !strings.Contains(out, "2/hour") {
-		t.Errorf("got %v: %s", err, out)
-	}
-	broken := filepath.Dir(write(t, "a.yaml", strings.Replace(perUser, "key: user", "kee: user", 1)))
-	if out, err := execute(t, "check", "--envoy-limits", broken); !errors.Is(err, errReported) || !strings.Contains(out, "a.yaml:3:") {
-		t.Errorf("got %v: %s", err, out)
-	}
+// TestCheckEnvoyBeside: a directory and a configuration that cannot be served together.
+func TestCheckEnvoyBeside(t *testing.T) {
 	acme := filepath.Dir(write(t, "a.yaml", strings.Replace(perUser, "gateway", "acme", 1)))
 	if _, err := execute(t, "check", "--envoy-limits", acme, quickstart); err == nil || !strings.Contains(err.Error(), "acme is an organization") {
 		t.Errorf("got %v", err)

@@ -20,6 +20,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newServe(),
 		newCheck(),
+		newImportEnvoy(),
 		newSimulate(),
 		newKey(),
 		newTop(),
