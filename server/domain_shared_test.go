@@ -207,16 +207,40 @@ func TestDomainReloadWhile(t *testing.T) {
 	all.Wait()
 }
 
-// TestDomainDrain: a server that drains still decides, and its end fails nobody who asks in time.
+// TestDomainDrain: a server that drains still decides, and its end cuts nobody off: who is not
+// decided is told to ask elsewhere.
 func TestDomainDrain(t *testing.T) {
 	s := redistest.Start(t)
-	w := newDomainWorld(t, s, hourly)
-	w.server.Drain()
-	if ok, err := w.passes("alice"); !ok || err != nil {
-		t.Errorf("got %v, %v", ok, err)
+	w := newDomainWorld(t, s, strings.Replace(hourly, "500", "1000000", 1))
+	var passed, late atomic.Int64
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for {
+				ok, err := w.passes(name("u", i))
+				switch {
+				case status.Code(err) == codes.Unavailable: // nobody listens any more
+					late.Add(1)
+					return
+				case err != nil || !ok:
+					t.Errorf("got %v, %v", ok, err)
+					return
+				}
+				passed.Add(1)
+			}
+		})
 	}
+	w.until("some pass", func() bool { return passed.Load() > 100 })
+	w.server.Drain()
+	before := passed.Load()
+	w.until("more pass", func() bool { return passed.Load() > before+100 })
 	if err := w.server.ReloadLimits(t.Context(), limitsOf(t, hourly)); err == nil {
 		t.Error("limits were exchanged meanwhile")
+	}
+	w.grpc.GracefulStop()
+	all.Wait()
+	if late.Load() != 8 {
+		t.Errorf("%d callers were told to go elsewhere, want 8", late.Load())
 	}
 }
 

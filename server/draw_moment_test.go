@@ -115,9 +115,9 @@ func TestDrawCounted(t *testing.T) {
 		w.draw(hitsAt(15_000, descriptor("account", "main")))
 		w.draw(hitsAt(0, descriptor("account", "main")))
 		w.draw(hitsAt(9000, descriptor("account", "main", "request_id", "r", "phase", "end")))
-		got := w.scrape()
-		for series, n := range got {
-			w.t.Logf("%s %v", series, n)
+		of := func(decision, reason string) string {
+			return `watermaster_decisions_total{decision="` + decision + `",organization="acme",priority_class="standard",reason="` + reason + `"}`
 		}
+		w.scrape().want(w.t, scrape{of("granted", ""): 1, of("granted", "again"): 1, of("rejected", "wait_too_long"): 1}, "watermaster_decisions_total")
 	})
 }

@@ -182,8 +182,8 @@ func TestDrawLease(t *testing.T) {
 // TestDrawCredentials: a caller draws for its own projects and classes alone, and what others
 // have does not pay for it.
 func TestDrawCredentials(t *testing.T) {
-	const gatewayKey = "wm_CANARY-gateway"
-	yaml := guarded() + fmt.Sprintf("  - {name: gateway, sha256: %x, organization: acme, projects: [search], priority_classes: [standard], services: [envoy]}\n", sha256.Sum256([]byte(gatewayKey)))
+	const gatewayKey = "wm_CANARY-searching"
+	yaml := guarded() + fmt.Sprintf("  - {name: searching, sha256: %x, organization: acme, projects: [search], priority_classes: [standard], services: [envoy]}\n", sha256.Sum256([]byte(gatewayKey)))
 	inWorld(t, yaml, memory.Options{}, func(w *world) {
 		client := rls.NewRateLimitServiceClient(w.conn)
 		draw := func(key string, d *common.RateLimitDescriptor) (*rls.RateLimitResponse, error) {

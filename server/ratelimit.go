@@ -36,43 +36,38 @@ type rateLimit struct {
 // error and no code in the answer, so that Envoy's failure_mode decides.
 func (r *rateLimit) ShouldRateLimit(ctx context.Context, req *rls.RateLimitRequest) (*rls.RateLimitResponse, error) {
 	s := r.server
-	answer, err := s.rateLimited(ctx, req)
+	if d := s.directory.Load(); d.domains[req.Domain] == nil {
+		name, ok, err := s.organizationOf(d, req)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return present(ctx, s, func() (*rls.RateLimitResponse, error) {
+				o, err := s.own(ctx, name)
+				if err != nil {
+					return nil, err
+				}
+				return s.draw(ctx, o, req)
+			})
+		}
+	}
+	answer, err := s.hitDomain(ctx, req)
 	if s.debug {
 		s.logRateLimit(ctx, req, answer, err)
 	}
 	return answer, err
 }
 
-func (s *Server) rateLimited(ctx context.Context, req *rls.RateLimitRequest) (*rls.RateLimitResponse, error) {
-	d := s.directory.Load()
-	if to := d.domains[req.Domain]; to != nil {
-		return s.hitDomain(ctx, to, req)
-	}
-	name, ok, err := s.organizationOf(d, req)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return s.unlimited(req)
-	}
+// hitDomain decides by the limits of a domain, again if they were exchanged meanwhile. Of one
+// that has none nothing is over.
+func (s *Server) hitDomain(ctx context.Context, req *rls.RateLimitRequest) (*rls.RateLimitResponse, error) {
 	return present(ctx, s, func() (*rls.RateLimitResponse, error) {
-		o, err := s.own(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		return s.draw(ctx, o, req)
-	})
-}
-
-// hitDomain decides by the limits of a domain, again if they were exchanged meanwhile for some
-// without it.
-func (s *Server) hitDomain(ctx context.Context, d *domain, req *rls.RateLimitRequest) (*rls.RateLimitResponse, error) {
-	if err := drawsOnDomains(callerOf(ctx), req.Domain); err != nil {
-		return nil, err
-	}
-	return present(ctx, s, func() (*rls.RateLimitResponse, error) {
-		if d = s.directory.Load().domains[req.Domain]; d == nil {
+		d := s.directory.Load().domains[req.Domain]
+		if d == nil {
 			return s.unlimited(req)
+		}
+		if err := drawsOnDomains(callerOf(ctx), req.Domain); err != nil {
+			return nil, err
 		}
 		return s.hit(ctx, d, req)
 	})

@@ -284,7 +284,7 @@ func TestPagesAreShort(t *testing.T) {
 // TestPagesLinks: every link to a file leads to one.
 func TestPagesLinks(t *testing.T) {
 	links := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	for _, page := range append(pages, "server/METRICS.md", "server/simulate/PROOF.md", "examples/deploy/systemd/README.md",
+	for _, page := range append(pages, "server/METRICS.md", "server/ENVOY.md", "server/simulate/PROOF.md", "examples/deploy/systemd/README.md",
 		"examples/deploy/kubernetes/README.md") {
 		text, err := os.ReadFile(filepath.Join(repository, page))
 		if err != nil {
@@ -298,12 +298,16 @@ func TestPagesLinks(t *testing.T) {
 	}
 }
 
-// TestPageOfFlags: the table of server/OPERATIONS.md has every flag of serve, its default, and
-// no other.
+// TestPageOfFlags: the tables of server/OPERATIONS.md and, of Envoy's, of server/ENVOY.md have
+// every flag of serve, its default, and no other.
 func TestPageOfFlags(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(repository, "server", "OPERATIONS.md"))
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for _, page := range []string{"OPERATIONS.md", "ENVOY.md"} {
+		part, err := os.ReadFile(filepath.Join(repository, "server", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, part...)
 	}
 	told := map[string]string{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)[^`]*` \\|([^|]*)\\|").FindAllSubmatch(text, -1) {
