@@ -22,6 +22,7 @@ func newRoot() *cobra.Command {
 		newCheck(),
 		newImportEnvoy(),
 		newSimulate(),
+		newProvider(),
 		newKey(),
 		newTop(),
 		newHealthcheck(),
