@@ -37,7 +37,8 @@ func findEnvoy(t *testing.T) string {
 const (
 	gatewayPort  = "10000"
 	servicePort  = "8081"
-	providerPort = "9100"
+	providerPort = "8090"
+	claudePort   = "8091"
 )
 
 // A gateway is an Envoy that runs.
@@ -46,19 +47,20 @@ type gateway struct {
 	log *transcript
 }
 
-// startGateway runs one of the configurations, with other ports, until the test ends.
-func startGateway(t *testing.T, config, service, provider string) *gateway {
+// startGateway runs one of the configurations, with other ports, until the test ends. Both
+// providers of tokens.yaml are one, or the second one is another.
+func startGateway(t *testing.T, config, service string, providers ...string) *gateway {
 	t.Helper()
 	path := findEnvoy(t)
 	port := freePort(t)
 	text, err := os.ReadFile(config)
 	must(t, err)
-	for _, p := range [][2]string{{gatewayPort, port}, {servicePort, portOf(t, service)}, {providerPort, portOf(t, provider)}} {
+	for _, p := range [][2]string{{gatewayPort, port}, {servicePort, portOf(t, service)}, {providerPort, portOf(t, providers[0])}, {claudePort, portOf(t, providers[len(providers)-1])}} {
 		text = bytes.ReplaceAll(text, []byte("port_value: "+p[0]), []byte("port_value:  "+p[1]))
 	}
 	file := filepath.Join(t.TempDir(), "envoy.yaml")
 	must(t, os.WriteFile(file, text, 0o600))
-	command := exec.Command(path, "--config-path", file, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning")
+	command := exec.Command(path, "--config-path", file, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--component-log-level", "misc:error")
 	g := &gateway{url: "http://127.0.0.1:" + port, log: &transcript{}}
 	command.Stdout, command.Stderr = g.log, g.log
 	must(t, command.Start())

@@ -73,21 +73,24 @@ func (r *recorder) asked(t *testing.T, n int) (all []string) {
 	return all
 }
 
-// describe writes a request as "domain [key=value … hits N] …"; entries are sorted.
+// describe writes a request as "domain [key=value … hits N] …", with a descriptor's entries in
+// order, and its hits where it tells some.
 func describe(q *rls.RateLimitRequest) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s addend %d", q.Domain, q.HitsAddend)
+	b.WriteString(q.Domain)
+	if q.HitsAddend != 0 {
+		fmt.Fprintf(&b, " hits %d", q.HitsAddend)
+	}
 	for _, d := range q.Descriptors {
-		var entries []string
+		var words []string
 		for _, e := range d.Entries {
-			entries = append(entries, e.Key+"="+e.Value)
+			words = append(words, e.Key+"="+e.Value)
 		}
-		slices.Sort(entries)
-		hits := "unset"
+		slices.Sort(words)
 		if d.HitsAddend != nil {
-			hits = fmt.Sprint(d.HitsAddend.Value)
+			words = append(words, fmt.Sprintf("hits %d", d.HitsAddend.Value))
 		}
-		fmt.Fprintf(&b, " [%s hits %s]", strings.Join(entries, " "), hits)
+		fmt.Fprintf(&b, " [%s]", strings.Join(words, " "))
 	}
 	return b.String()
 }
