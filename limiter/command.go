@@ -106,7 +106,9 @@ type LimitSpec struct {
 	Zone   []ZoneOffset  // Calendar: ascending; none means UTC
 }
 
-// PoolSpec is a set of models that share one set of limits at a provider.
+// PoolSpec is a set of models that share one set of limits at a provider. The one whose name is
+// empty is nobody's: it has no limits, and one model without a name. It serves those who draw on
+// the limits of their project and organization alone; those who watch are not shown it.
 type PoolSpec struct {
 	Name        string // account/pool
 	Was         string

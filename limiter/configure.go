@@ -160,7 +160,7 @@ func (e *Engine) configurePools(specs []PoolSpec) {
 	for i, s := range specs {
 		p := &pool{PoolSpec: s, index: i, nextAt: Never, lanes: make([]lane, len(e.classes))}
 		o := former[s.Name]
-		if o == nil {
+		if o == nil && s.Was != "" { // an empty name is that of the pool that is nobody's
 			o = former[s.Was]
 		}
 		var limits []*limit

@@ -57,6 +57,9 @@ func (c *counter) last() Time {
 
 // charge enters a hit.
 func (c *counter) charge(now Time, amount int64) {
+	if amount = min(amount, maxSpan-c.window.total); amount <= 0 {
+		return // beyond all quotas: so that sums fit 64 bits
+	}
 	span := time.Duration(1)
 	if c.window.count >= exactHits {
 		span = joinSpan(c.shelf.length)
@@ -187,6 +190,7 @@ func (e *Engine) forgetCounters() {
 
 func (e *Engine) forgetCounter(c *counter) {
 	c.shelf.take(c)
+	c.shelf = nil // so that who has it in hand sees that it is gone
 	delete(e.counters, c.id)
 }
 

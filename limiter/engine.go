@@ -63,6 +63,7 @@ type Engine struct {
 	touches []touch
 	stopped []*place
 	order   [maxTargets]uint8
+	drawn   [MaxHits]*counter
 }
 
 // maxTargets bounds how many targets of a request are looked at.

@@ -17,6 +17,8 @@ type generator struct {
 	asked  []*Acquire
 	open   []LeaseID // granted, perhaps ended since
 	base   time.Duration
+	hits   bool // it draws on counters as well
+	counts bool // it has said that all know how
 	calm   bool // no commands that break the promises: restores, reconfigurations, lies
 
 	// Several processes append to the log; 0: nobody says who does.
@@ -217,6 +219,31 @@ func (g *generator) acquire() *Acquire {
 	return c
 }
 
+// counted draws on counters, or puts some back.
+func (g *generator) counted() Command {
+	if !g.counts {
+		g.counts = true
+		return &Upgrade{BehaviourHits}
+	}
+	name := func() CounterID { return CounterID{byte(g.IntN(5))} }
+	if g.chance(12) {
+		c := &Recount{History: uint64(g.IntN(4))}
+		for range 1 + g.IntN(3) {
+			s := CounterState{Counter: name(), Window: g.base, Ever: int64(g.IntN(30))}
+			for age := time.Duration(0); g.chance(2); age += g.upTo(g.base) {
+				s.Hits = append(s.Hits, CounterAge{age, int64(1 + g.IntN(4))})
+			}
+			c.Counters = append(c.Counters, s)
+		}
+		return c
+	}
+	c := &Hit{Always: g.chance(8)}
+	for range 1 + g.IntN(3) {
+		c.Counters = append(c.Counters, CounterHit{name(), int64(g.IntN(40)), pick(g, g.base, g.base, g.base/3), int64(g.IntN(7) - 1), HitMode(g.IntN(3))})
+	}
+	return c
+}
+
 // process is one of those that are heard for now.
 func (g *generator) process() uint64 {
 	if g.alone > 0 {
@@ -344,6 +371,9 @@ func (g *generator) next(nextAt Time) (Command, Time) {
 			return &Loss{uint64(1 + g.IntN(3)), g.chance(2)}, now
 		}
 		return &Join{g.process(), 1}, now
+	}
+	if g.hits && g.chance(4) {
+		return g.counted(), now
 	}
 	switch n := g.IntN(100); {
 	case n < 42:

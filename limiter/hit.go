@@ -58,7 +58,8 @@ func (e *Engine) hit(h *Hit) {
 		x := &h.Counters[i]
 		ev := Event{Kind: Counted}
 		used := h.before(i, e.events[first:])
-		if c := e.counter(x.Counter); c != nil {
+		c := e.counter(x.Counter)
+		if e.drawn[i] = c; c != nil {
 			used += c.window.total
 		}
 		ev.Over = x.Amount >= 0 && used > max(x.Quota, 0)-x.amount()
@@ -77,7 +78,7 @@ func (e *Engine) hit(h *Hit) {
 	events := e.events[first:]
 	for i := range h.Counters {
 		if events[i].Charged = h.Always || !refused && !events[i].Over; events[i].Charged {
-			e.charge(&h.Counters[i])
+			e.charge(&h.Counters[i], i)
 		}
 	}
 	for i := range h.Counters {
@@ -103,12 +104,21 @@ func (h *Hit) before(i int, judged []Event) (amount int64) {
 	return amount
 }
 
-// charge enters one hit.
-func (e *Engine) charge(x *CounterHit) {
+// drawnOn gives the counter of a Hit's part, as it was found when it was judged; or which another
+// part has made since.
+func (e *Engine) drawnOn(x *CounterHit, i int) *counter {
+	if c := e.drawn[i]; c == nil || c.shelf == nil { // none yet, or evicted since
+		e.drawn[i] = e.counters[x.Counter]
+	}
+	return e.drawn[i]
+}
+
+// charge enters one hit, the ith of its command.
+func (e *Engine) charge(x *CounterHit, i int) {
 	if x.Amount == 0 {
 		return
 	}
-	c := e.counter(x.Counter)
+	c := e.drawnOn(x, i)
 	switch {
 	case x.Amount < 0:
 		if c != nil {
@@ -117,6 +127,7 @@ func (e *Engine) charge(x *CounterHit) {
 		return
 	case c == nil:
 		c = e.newCounter(x.Counter, x.Window)
+		e.drawn[i] = c
 	}
 	c.know(e.call.history)
 	c.charge(e.now, x.amount())
@@ -126,7 +137,7 @@ func (e *Engine) charge(x *CounterHit) {
 // tellCounter says how a counter stands after a hit.
 func (e *Engine) tellCounter(h *Hit, i int, events []Event) {
 	x, ev := &h.Counters[i], &events[i]
-	c := e.counter(x.Counter)
+	c := e.drawnOn(x, i)
 	quota := max(x.Quota, 0)
 	var used int64
 	if c != nil {

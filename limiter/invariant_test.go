@@ -14,6 +14,7 @@ func consistent(e *Engine) error {
 	c.queues()
 	c.projects()
 	c.processes()
+	c.counters()
 	return c.err
 }
 

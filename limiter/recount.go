@@ -56,7 +56,8 @@ func (e *Engine) restoreCounter(s *CounterState) {
 		c.know(e.call.history)
 		known = c.told
 	}
-	missing := min(s.Ever, maxSpan) - known
+	ever := min(max(s.Ever, 0), maxSpan)
+	missing := ever - known
 	if missing <= 0 {
 		return
 	}
@@ -66,7 +67,7 @@ func (e *Engine) restoreCounter(s *CounterState) {
 		}
 		c = e.newCounter(s.Counter, s.Window)
 	}
-	c.told = min(s.Ever, maxSpan)
+	c.told = ever
 	last, rest := 0, missing
 	for ; last < len(s.Hits) && rest > 0; last++ {
 		rest -= s.Hits[last].amount()

@@ -109,6 +109,9 @@ func (e *Engine) RollCall() (since Time, missing int, underWay bool) {
 	return e.call.since, e.call.missing, e.call.underWay
 }
 
+// History names the log as the latest Loss did; 0: there was none.
+func (e *Engine) History() uint64 { return e.call.history }
+
 // Missing says whether a roll call waits for a process: it has to restore what it knows and
 // the log does not, and to join.
 func (e *Engine) Missing(incarnation uint64) bool {

@@ -197,6 +197,10 @@ func (w *writer) flows(pr *project) {
 	}
 }
 
+// nobodysPool stands in a snapshot for the pool whose name is empty: an empty name there says
+// that the configuration no longer has the pool of a lease.
+const nobodysPool = "\x00"
+
 func (w *writer) ticket(e *Engine, t *ticket, refs map[*limit]uint64) {
 	w.key(&t.key)
 	w.lease(t.lease)
@@ -220,7 +224,11 @@ func (w *writer) ticket(e *Engine, t *ticket, refs map[*limit]uint64) {
 		w.charges(pl.charges)
 	}
 	w.time(t.granted)
-	w.string(t.poolName())
+	if t.pool != nil && t.pool.Name == "" {
+		w.string(nobodysPool)
+	} else {
+		w.string(t.poolName())
+	}
 	w.string(t.modelName())
 	w.int(t.work)
 	n := uint64(0)
@@ -454,7 +462,13 @@ func (r *reader) ticket(e *Engine, limits []*limit) {
 	}
 	t.settleDown()
 	t.granted = r.time()
-	t.pool = e.poolNames[r.string()]
+	switch name := r.string(); name {
+	case "":
+	case nobodysPool:
+		t.pool = e.poolNames[""]
+	default:
+		t.pool = e.poolNames[name]
+	}
 	model := r.string()
 	if t.pool != nil {
 		t.model = t.pool.modelIndex(model)

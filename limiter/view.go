@@ -123,11 +123,14 @@ type GateView struct {
 	Opens   time.Duration // from now; < 0: it has opened
 }
 
-// Pools tells how the pools stand at a time.
+// Pools tells how the pools stand at a time, but for the one that is nobody's.
 func (e *Engine) Pools(now Time) []PoolView {
 	now = max(now, e.now)
 	views := make([]PoolView, 0, len(e.pools))
 	for _, p := range e.pools {
+		if p.Name == "" {
+			continue
+		}
 		v := PoolView{Name: p.Name}
 		var work int64
 		for i := range p.lanes {

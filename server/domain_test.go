@@ -268,3 +268,23 @@ func TestDomainMetrics(t *testing.T) {
 		}
 	})
 }
+
+// TestHitAllocates: from the handler on a request allocates its answer, and nothing else.
+func TestHitAllocates(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector empties pools")
+	}
+	s, err := New(t.Context(), Options{Config: parse(t, small), Log: memory.Open(memory.Options{}), Envoy: EnvoyOptions{Limits: limitsOf(t, benchedDomain)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got := testing.AllocsPerRun(1000, func() {
+		if _, err := s.rateLimit.ShouldRateLimit(t.Context(), rateLimitRequests[0]); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got > 6 { // the answer's are four; an engine's window grows now and then
+		t.Errorf("%v allocations, want 4", got)
+	}
+}

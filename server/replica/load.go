@@ -12,8 +12,12 @@ import (
 // loads is how often it is tried to load a log that comes and goes.
 const loads = 5
 
-// restoreAtOnce is how many leases one Restore has at most.
-const restoreAtOnce = 500
+// restoreAtOnce is how many leases one Restore has at most, and counters one Recount; it ends
+// with the counter with which it has so many entries.
+const (
+	restoreAtOnce = 500
+	recountAtOnce = 5000
+)
 
 // load makes the engine what the log says, and prepares what this process has to say to that.
 // A log that is gone begins with what is known here. The lock is not held while the log is
@@ -125,14 +129,15 @@ func (r *Replica) create(ctx context.Context, from *limiter.Engine) error {
 // saying gives the batch that goes out first after the log was loaded; nil: none needs to.
 func (r *Replica) saying(again bool) *Batch {
 	lost, in := r.missing()
+	recounts, counters := r.recounts()
 	var first []limiter.Command
-	if len(lost) > 0 && in != nil { // begun by one who has put nothing in force yet, where nothing can be put back
+	if len(lost)+counters > 0 && in != nil { // begun by one who has put nothing in force yet, where nothing can be put back
 		first = append(first, in)
 	}
-	if r.history != 0 && r.loaded != r.history || len(lost) > 0 {
-		first = append(first, &limiter.Loss{History: r.loaded, Restores: len(lost) > 0})
+	if r.history != 0 && r.loaded != r.history || len(lost)+counters > 0 {
+		first = append(first, &limiter.Loss{History: r.loaded, Restores: len(lost)+counters > 0})
 		r.logger.Warn("the organization's log is not what it was: what was known here is put back",
-			"leases", len(lost), "another history", r.loaded != r.history)
+			"leases", len(lost), "counters", counters, "another history", r.loaded != r.history)
 	}
 	if r.beside != nil {
 		r.mu.Lock()
@@ -140,6 +145,7 @@ func (r *Replica) saying(again bool) *Batch {
 		r.mu.Unlock()
 	}
 	first = append(first, Restoring(lost)...)
+	first = append(first, recounts...)
 	r.restore = len(lost)
 	if len(first) == 0 && again && r.hasJoined() {
 		r.known, r.history = nil, r.loaded
@@ -170,6 +176,26 @@ func Restoring(leases []limiter.LeaseState) (list []limiter.Command) {
 		leases = leases[n:]
 	}
 	return list
+}
+
+// recounts gives what puts back the counters that were known and are not, or not so, in what was
+// loaded; and how many those are. Each says which history its knowledge is of.
+func (r *Replica) recounts() (list []limiter.Command, counters int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := len(r.known) - 1; i >= 0; i-- {
+		lost := r.known[i].LostCounters(r.engine, nil)
+		counters += len(lost)
+		for len(lost) > 0 {
+			n, hits := 0, 0
+			for ; n < len(lost) && n < restoreAtOnce && hits < recountAtOnce; n++ {
+				hits += len(lost[n].Hits)
+			}
+			list = append(list, &limiter.Recount{History: r.known[i].History(), Counters: lost[:n]})
+			lost = lost[n:]
+		}
+	}
+	return list, counters
 }
 
 // unique keeps the first of those that tell of the same lease.
