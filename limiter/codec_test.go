@@ -66,7 +66,7 @@ var samples = []struct {
 		{CounterID{1, 15: 2}, 1000, time.Minute, 3, Enforced}, {CounterID{3}, 20, time.Second, 0, Shadow}, {CounterID{4}, 5, 24 * time.Hour, -2, Quota}}}},
 	{"hit_extreme", "the least and the most that fits, charged whatever it is", &Hit{Always: true, Counters: []CounterHit{
 		{CounterID{}, math.MinInt64, math.MinInt64, math.MinInt64, Enforced}, {CounterID{0: 0xFF, 15: 0xFF}, math.MaxInt64, math.MaxInt64, math.MaxInt64, Quota}}}},
-	{"recount", "a counter with two hits that still count, and one with none", &Recount{0xFACADE, []CounterState{
+	{"recount", "a counter with two hits that still count, and one with none", &Recount{0xFACADE, true, []CounterState{
 		{CounterID{1}, time.Minute, 500, []CounterAge{{time.Second, 2}, {30 * time.Second, 7}}}, {CounterID{2}, time.Second, math.MaxInt64, nil}}}},
 	{"acquire_unpaced", "a caller who cannot wait, with the limits of its project and organization alone", &Acquire{
 		Key: Key{7}, Lease: LeaseID{5, 6}, Project: "envoy", Class: "standard", Arrived: 1781000000e9, TTL: 10 * time.Minute, Unpaced: true,

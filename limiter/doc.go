@@ -21,6 +21,14 @@
 //
 // A grant is a lease. It reserves estimates; releasing it settles what was really used.
 //
+// # Counters
+//
+// A [Hit] draws on counters that no configuration names (counter.go): all that its parts ask for,
+// or nothing, and never waits. Each is a sliding window that begins with its first hit and is
+// forgotten when it is empty, or, where there are more than a million, when it is the one that
+// would be empty first. An amount counts for exactly the window; beyond sixteen entries those
+// within 1/240 of the window are joined, and count from the latest of them.
+//
 // # Who goes first
 //
 // A call that can't go waits in the queue of each pool that may serve it: classes by
@@ -34,7 +42,7 @@
 // once, and the waiters of a process that is not heard are not granted. When entries may be
 // lost nothing is granted until those that may know more have told it (rollcall.go, lost.go,
 // restore.go): charges at the times at which they were made, so that the windows hold what they
-// would have held. Each process that joins has a seat (seat.go), by which it knows its part of
+// would have held (counters likewise: recount.go). Each process that joins has a seat (seat.go), by which it knows its part of
 // the margin while it cannot reach the log.
 //
 // # Cost

@@ -48,6 +48,7 @@ func AppendCommand(b []byte, c Command) []byte {
 		w.hit(c)
 	case *Recount:
 		w.fixed(c.History)
+		w.bool(c.Stranger)
 		w.uint(uint64(len(c.Counters)))
 		for i := range c.Counters {
 			w.counterState(&c.Counters[i])
@@ -292,7 +293,7 @@ func (d *Decoder) Command(b []byte) (c Command, rest []byte, err error) {
 		r.hit(&d.hit)
 		c = &d.hit
 	case kindRecount:
-		x := &Recount{History: r.fixed()}
+		x := &Recount{History: r.fixed(), Stranger: r.bool()}
 		for n := r.length(20); n > 0; n-- {
 			x.Counters = append(x.Counters, r.counterState())
 		}

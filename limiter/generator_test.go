@@ -227,7 +227,7 @@ func (g *generator) counted() Command {
 	}
 	name := func() CounterID { return CounterID{byte(g.IntN(5))} }
 	if g.chance(12) {
-		c := &Recount{History: uint64(g.IntN(4))}
+		c := &Recount{History: uint64(g.IntN(4)), Stranger: g.chance(4)}
 		for range 1 + g.IntN(3) {
 			s := CounterState{Counter: name(), Window: g.base, Ever: int64(g.IntN(30))}
 			for age := time.Duration(0); g.chance(2); age += g.upTo(g.base) {

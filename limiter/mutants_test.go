@@ -66,6 +66,17 @@ var mutants = []struct{ name, file, old, new string }{
 	{"a look changes a meter", "meter.go", "	m.turn(now, window)\n	m.slots[int(m.slot%meterSlots)*len(m.sums)+int(class)] -= amount", "	m.slots[int(m.slot%meterSlots)*len(m.sums)+int(class)] -= amount"},
 	{"all output counted when the call began", "limit.go", "return l.window.addOver(since, now, now.Add(-l.hold), amount, l.span)", "return l.window.addAt(since, now, now.Add(-l.hold), amount, l.span)"},
 	{"a bucket that forgets tokens when its quota changes", "configure.go", "			l.bucket.rescale(e.now, l.rule, r)\n", "			_ = r\n"},
+	{"a counter holds a hit for ever so little longer", "counter.go", "return s.length - 1 }", "return s.length }"},
+	{"all hits of a counter joined", "counter.go", "	if c.window.count >= exactHits {", "	if c.window.count >= 1 {"},
+	{"the first hits are given back first", "counter.go", "		number := c.window.head + i - 1\n		part", "		number := c.window.head + c.window.count - i\n		part"},
+	{"one that is over keeps none from being charged", "hit.go", "			refused = true", "			refused = len(h.Counters) == 1"},
+	{"one quota that is over is enough", "hit.go", "quotas > 0 && spent == quotas", "spent > 0"},
+	{"the second of a Hit is judged as if it were alone", "hit.go", "		used := h.before(i, e.events[first:])", "		used := h.before(0, e.events[first:])"},
+	{"hits counted during a roll call", "hit.go", "n > MaxHits || e.call.underWay ||", "n > MaxHits ||"},
+	{"all that somebody knows of a counter is added", "recount.go", "	missing := ever - known", "	missing := ever - known*0"},
+	{"of a counter that is put back the oldest hits come first", "recount.go", "		rest -= s.Hits[last].amount()", "		rest -= s.Hits[len(s.Hits)-1-last].amount()"},
+	{"a snapshot without what was told of a counter", "snapshot.go", "			w.int(c.told)", "			w.int(c.base)"},
+	{"who cannot wait is paced", "acquire.go", "	t.unpaced = c.Unpaced\n", ""},
 	{"a cold start trusted", "configure.go", "		e.beginCold(c.ColdStart, c.Kept)", "		e.beginCold(c.ColdStart*0, c.Kept)"},
 	{"every configuration a cold start", "configure.go", "	if first {", "	if first || len(c.Pools) > 1 {"},
 	{"a cold start in one lump", "cold.go", "l.window.add(now.Add(-ago), part, 0)", "l.window.add(now, part, 0)"},
@@ -191,7 +202,7 @@ func write(t *testing.T, path, text string) {
 // runTests runs the tests that look for differences, the short ones.
 func runTests(root string) (string, error) {
 	cmd := exec.Command("go", "test", "-short", "-count=1", "-vet=off", "-timeout=60s", "-failfast",
-		"-run", "^(TestEngineEqualsModel|TestSnapshotsAndBytesChangeNothing|TestScenarios|TestLostIsRestored)$", "./limiter")
+		"-run", "^(TestEngineEqualsModel|TestSnapshotsAndBytesChangeNothing|TestScenarios|TestLostIsRestored|TestHit|TestHitNotYet|TestHitModel|TestRecount|TestUnpaced)$", "./limiter")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
 	out, err := cmd.CombinedOutput()

@@ -12,7 +12,10 @@ import (
 type Recount struct {
 	// History is the latest Loss that the sender's knowledge comes after; 0: none. Who has followed
 	// the log since the latest of all has nothing to add.
-	History  uint64
+	History uint64
+	// Stranger: the sender knows of a log to which this one is no successor, for it was begun by those
+	// who knew nothing: all that it knows is lost, whatever was counted here.
+	Stranger bool
 	Counters []CounterState
 }
 
@@ -44,17 +47,19 @@ func (e *Engine) recount(r *Recount) {
 	}
 	e.forgetCounters()
 	for i := range r.Counters {
-		e.restoreCounter(&r.Counters[i])
+		e.restoreCounter(&r.Counters[i], r.Stranger)
 	}
 }
 
 // restoreCounter adds the latest of the hits that somebody knows and the log does not.
-func (e *Engine) restoreCounter(s *CounterState) {
+func (e *Engine) restoreCounter(s *CounterState, stranger bool) {
 	c := e.counter(s.Counter)
 	known := int64(0)
 	if c != nil {
 		c.know(e.call.history)
-		known = c.told
+		if known = c.told; stranger {
+			known -= c.base
+		}
 	}
 	ever := min(max(s.Ever, 0), maxSpan)
 	missing := ever - known
@@ -67,7 +72,7 @@ func (e *Engine) restoreCounter(s *CounterState) {
 		}
 		c = e.newCounter(s.Counter, s.Window)
 	}
-	c.told = ever
+	c.told = min(c.told+missing, maxSpan)
 	last, rest := 0, missing
 	for ; last < len(s.Hits) && rest > 0; last++ {
 		rest -= s.Hits[last].amount()
@@ -79,7 +84,7 @@ func (e *Engine) restoreCounter(s *CounterState) {
 		}
 		c.window.addAt(max(0, e.now.Add(-max(h.Age, 0))), e.now, e.now.Add(-c.shelf.hold()), part, 1)
 	}
-	c.ever = min(c.ever+c.told-known, maxSpan)
+	c.ever = min(c.ever+missing, maxSpan)
 	c.shelf.take(c)
 	c.shelf.put(c)
 	e.mix(uint64(c.window.total))
@@ -89,11 +94,11 @@ func (e *Engine) restoreCounter(s *CounterState) {
 func (a *CounterAge) amount() int64 { return min(max(a.Amount, 0), maxAmount) }
 
 // LostCounters appends what this engine knows of counters and the log's does not. Neither is
-// changed.
-func (e *Engine) LostCounters(log *Engine, to []CounterState) []CounterState {
+// changed. A stranger is one that has followed a log to which this one is no successor.
+func (e *Engine) LostCounters(log *Engine, stranger bool, to []CounterState) []CounterState {
 	for _, s := range e.shelves {
 		for c := s.oldest; c != nil; c = c.newer {
-			if known := log.counters[c.id]; known != nil && known.toldSince(e.call.history, log.call.history) >= c.ever {
+			if known := log.counters[c.id]; known != nil && known.toldSince(e.call.history, log.call.history, stranger) >= c.ever {
 				continue
 			}
 			if state := c.state(e.now); len(state.Hits) > 0 {
@@ -107,11 +112,27 @@ func (e *Engine) LostCounters(log *Engine, to []CounterState) []CounterState {
 // toldSince is what the log knows of the charges that were made before its latest Loss, which one
 // process has not followed. One that has, or that is about to tell of the Loss itself, has to
 // compare with what is there.
-func (c *counter) toldSince(followed, history uint64) int64 {
-	if followed != history && c.history == history {
+func (c *counter) toldSince(followed, history uint64, stranger bool) int64 {
+	switch since := followed != history && c.history == history; {
+	case since && stranger:
+		return c.told - c.base
+	case stranger:
+		return 0
+	case since:
 		return c.told
 	}
 	return c.ever
+}
+
+// Strange says whether a log is no successor of the one that this engine has followed: nobody is
+// known there who was here.
+func (e *Engine) Strange(log *Engine) bool {
+	for i := range e.processes {
+		if log.process(e.processes[i].id) != nil {
+			return false
+		}
+	}
+	return len(e.processes) > 0
 }
 
 // state tells all that Recount needs.

@@ -151,7 +151,7 @@ func twoValues(key, a, b string) error {
 }
 
 func (k *sketch) setPhase(value string) error {
-	is := eitherPhase
+	var is phase
 	switch value {
 	case "request":
 		is = requestPhase

@@ -97,8 +97,12 @@ func TestDrawDrain(t *testing.T) {
 func TestDrawReload(t *testing.T) {
 	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
 		w.draw(hitsAt(4000, descriptor("project", "search", "request_id", "r", "account", "main")))
-		w.reload(strings.NewReplacer("revision: 7", "revision: 8", "projects:\n", "projects:\n      fresh: {limits: {tokens: 1k/min}}\n").Replace(drawnOn))
+		w.draw(hitsAt(900, descriptor("request_id", "o")))
+		w.reload(strings.NewReplacer("revision: 7", "revision: 8", "      spare:\n", "      young: {provider: openai, pools: {p: {models: [m], limits: {requests: 9/min}}}}\n      spare:\n", "projects:\n", "projects:\n      fresh: {limits: {tokens: 1k/min}}\n").Replace(drawnOn))
 		w.draw(hitsAt(10, descriptor("project", "fresh")))
+		w.wantHeld(map[string]int64{"organization tokens": 4910})
+		w.draw(hitsAt(300, descriptor("request_id", "o")))
+		w.wantHeld(map[string]int64{"organization tokens": 4310})
 		if a := w.draw(hitsAt(4000, descriptor("project", "search"))); a.OverallCode != isOver {
 			w.t.Errorf("got %v, want over: counters stay", a)
 		}

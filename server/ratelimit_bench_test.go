@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,12 +105,39 @@ func benchRateLimit(b *testing.B, c *cluster) {
 		latency("ratelimit@1", alone)
 		latency("empty@64", emptyTook)
 		latency("ratelimit@64", took)
+		latency("empty@4000/s", c.paced(b, f.empty))
+		latency("ratelimit@4000/s", c.paced(b, f.rateLimit))
 	}
 	for name, list := range figures {
 		b.ReportMetric(median(list), name)
 	}
-	b.ReportMetric(slices.Min(figures["empty@64-p99-µs"]), "empty@64-p99-least-µs")
-	b.ReportMetric(slices.Min(figures["ratelimit@64-p99-µs"]), "ratelimit@64-p99-least-µs")
+	for _, name := range []string{"empty@64", "ratelimit@64", "empty@4000/s", "ratelimit@4000/s"} {
+		b.ReportMetric(slices.Min(figures[name+"-p99-µs"]), name+"-p99-least-µs")
+	}
+}
+
+// paced lets 64 callers make 4,000 calls a second together for a second, each at its own times
+// whatever the answers take, and tells how long they took, sorted, from those times on.
+func (c *cluster) paced(b *testing.B, call callFunc) []time.Duration {
+	const callers, each, every = 64, 62, 16 * time.Millisecond
+	took := make([]time.Duration, callers*each)
+	begin := time.Now().Add(every)
+	var all sync.WaitGroup
+	for w := range callers {
+		all.Go(func() {
+			for i := range each {
+				due := begin.Add(time.Duration(i)*every + time.Duration(w)*every/callers)
+				time.Sleep(time.Until(due))
+				if err := call(c.conns[w%len(c.conns)], int64(w)); err != nil {
+					b.Error(err)
+				}
+				took[w*each+i] = time.Since(due)
+			}
+		})
+	}
+	all.Wait()
+	slices.Sort(took)
+	return took
 }
 
 // BenchmarkHit measures a request from the handler on: without gRPC, one at a time.
@@ -131,4 +159,32 @@ func BenchmarkHit(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func (f *fleet) draw(c *grpc.ClientConn, i int64) error {
+	d := descriptor("project", projectNames[i%100], "route", "smart", "priority_class", "interactive")
+	a, err := rls.NewRateLimitServiceClient(c).ShouldRateLimit(f.ctx, &rls.RateLimitRequest{Domain: "acme", HitsAddend: 2000, Descriptors: []*common.RateLimitDescriptor{d}})
+	if err == nil && (a.OverallCode != rls.RateLimitResponse_OK || a.Statuses[0].CurrentLimit == nil) {
+		err = fmt.Errorf("got %v, want it to pass", a)
+	}
+	return err
+}
+
+// BenchmarkDraw measures what a request of Envoy's costs that draws on the budgets of workers, as
+// BenchmarkRateLimit does. It is an Acquire and its Release.
+func BenchmarkDraw(b *testing.B) {
+	const inFlight, round = 64, 20_000
+	r := startRemote(b, remoteOptions{Config: benched, Speed: benchSpeed}, inFlight)
+	f := newFleet(b, 0, "acme")
+	r.load(b, round, inFlight, f.empty)
+	r.load(b, round, inFlight, f.draw)
+	var e, l, ratio []float64
+	for b.Loop() {
+		x := r.load(b, round, inFlight, f.empty)
+		y := r.load(b, round, inFlight, f.draw)
+		e, l, ratio = append(e, x), append(l, y), append(ratio, y/x)
+	}
+	b.ReportMetric(median(e), "empty-µs")
+	b.ReportMetric(median(l), "draw-µs")
+	b.ReportMetric(median(ratio), "draw/empty")
 }

@@ -14,8 +14,8 @@ import (
 const mostLatency = 5 * time.Millisecond
 
 // TestRateLimitLatency: with 64 in flight over Redis the 99th percentile is within 5 ms, or not
-// more above that of an empty call, which on a machine that has other things to do is itself
-// above it. One round of several suffices: what others do makes the rest slower.
+// more above that of an empty call, which where caller, server and Redis have two cores together
+// is itself above it. The best of some rounds is compared: what others do makes the rest slower.
 func TestRateLimitLatency(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it measures a server's answers, which -short leaves out")
@@ -23,7 +23,7 @@ func TestRateLimitLatency(t *testing.T) {
 	at := redistest.Start(t)
 	r := startRemote(t, remoteOptions{Config: benched, Limits: benchedDomain, Store: at.URL()}, 4)
 	f := newFleet(t, 0, "")
-	const round, rounds = 3000, 10
+	const round, least, most = 3000, 4, 20 // calls, rounds, rounds
 	p99 := func(call callFunc) time.Duration {
 		took := make([]time.Duration, round)
 		keepInFlight(t, r.conns, round, 64, func(c *grpc.ClientConn, i int64) error {
@@ -36,12 +36,13 @@ func TestRateLimitLatency(t *testing.T) {
 	}
 	p99(f.empty)
 	p99(f.rateLimit)
-	for range rounds {
-		empty, limit := p99(f.empty), p99(f.rateLimit)
-		t.Logf("p99 with 64 in flight: %v, of an empty call %v", limit, empty)
-		if limit <= mostLatency || limit-empty <= mostLatency {
+	empty, limit := time.Hour, time.Hour
+	for i := range most {
+		empty, limit = min(empty, p99(f.empty)), min(limit, p99(f.rateLimit))
+		if i+1 >= least && (limit <= mostLatency || limit-empty <= mostLatency) {
+			t.Logf("after %d rounds, p99 with 64 in flight: %v, of an empty call %v", i+1, limit, empty)
 			return
 		}
 	}
-	t.Errorf("the p99 of no round is within %v, or so much above an empty call's", mostLatency)
+	t.Errorf("the least p99 with 64 in flight is %v, want %v, or so much above an empty call's, %v", limit, mostLatency, empty)
 }

@@ -54,8 +54,9 @@ type MetricHits struct {
 // MaxHits bounds the hits of one metric, either way.
 const MaxHits = maxTokens
 
-// OwnerPool is where calls go that touch no provider's pool, as the engine names it.
-const OwnerPool = ""
+// OwnerPool is where calls go that touch no provider's pool, as the engine names it. Pools of
+// accounts have a slash in their names.
+const OwnerPool = "owner"
 
 // ownerStartWithin is for how long a grant without a pool is told again to who repeats himself:
 // no provider counts it, so nothing has to be sent in time.

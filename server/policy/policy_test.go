@@ -19,7 +19,7 @@ func TestConfigure(t *testing.T) {
 	// Draws that touch no provider have a pool of their own, and the hash tells that it is there.
 	whole := func() *limiter.Configure {
 		c := cfg.Configure(&cfg.Organizations[0])
-		c.Pools = append(c.Pools, limiter.PoolSpec{Models: []string{""}, StartWithin: 10 * time.Minute})
+		c.Pools = append(c.Pools, limiter.PoolSpec{Name: OwnerPool, Models: []string{""}, StartWithin: 10 * time.Minute})
 		c.Hash++
 		return c
 	}

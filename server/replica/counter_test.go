@@ -70,7 +70,8 @@ func TestCountersWiped(t *testing.T) {
 	}
 }
 
-// A server that takes over without the tail: what was counted in it is put back, once.
+// A server that takes over without the tail: what only one process knows of it is put back, once,
+// and beside what others have counted before it came.
 func TestCountersOfLostTail(t *testing.T) {
 	one, two := redistest.Start(t), redistest.Start(t)
 	toA, toB := redistest.StartProxy(t, one.Address()), redistest.StartProxy(t, one.Address())
@@ -78,19 +79,52 @@ func TestCountersOfLostTail(t *testing.T) {
 	a.must(slots(3))
 	a.must(hits('x', 10))
 	b.must(hits('x', 20))
-	a.must(hits('x', 1)) // b has not read it
-	toB.Point(two.Address())
-	toA.Point(two.Address())
-	b.must(hits('y', 1)) // b begins the other log with what it knows, and a is waited for
 	a.read()
-	b.read()
-	if got := b.left('x'); got != 69 {
-		t.Errorf("%d are left, want 69", got)
+	toB.Point(two.Address())
+	a.must(hits('x', 1), hits('z', 4)) // in the log that b has left
+	b.must(hits('y', 1))               // b begins the other with what it knows, and a is waited for
+	if got := b.left('x'); got != 70 {
+		t.Fatalf("%d are left before what only one knows is put back, want 70", got)
 	}
-	b.must(hits('x', 5))
+	b.must(hits('x', 5), hits('z', 6))
+	toA.Point(two.Address())
+	a.read()
+	for name, want := range map[byte]int64{'x': 64, 'z': 90} {
+		if got := b.left(name); got != want {
+			t.Errorf("%c: %d are left, want %d", name, got, want)
+		}
+	}
+	a.replica.Break(t.Context()) // it loads again: there is nothing to put back
 	a.read()
 	same(t, a, b)
 	if got := a.left('x'); got != 64 {
-		t.Errorf("%d are left, want 64", got)
+		t.Errorf("loaded again, %d are left, want 64", got)
 	}
+}
+
+// A log that was begun by a process that knew nothing, and has counted since, gets what another
+// knows beside it.
+func TestCountersIntoNothing(t *testing.T) {
+	s := redistest.Start(t)
+	a, b := join(t, dial(t, s), nil), join(t, dial(t, s), nil)
+	a.must(slots(3))
+	a.must(hits('x', 10), hits('y', 2))
+	b.read()
+	a.turn.Lock() // they do not hear of it
+	b.turn.Lock()
+	wipe(t, s)
+	c := join(t, dial(t, s), nil)
+	c.must(hits('x', 15))
+	a.turn.Unlock()
+	b.turn.Unlock()
+	a.read()
+	b.read()
+	for name, want := range map[byte]int64{'x': 75, 'y': 98} {
+		if got := c.left(name); got != want {
+			t.Errorf("%c: %d are left, want %d", name, got, want)
+		}
+	}
+	a.read()
+	b.read()
+	same(t, a, b)
 }

@@ -184,14 +184,15 @@ func (r *Replica) recounts() (list []limiter.Command, counters int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := len(r.known) - 1; i >= 0; i-- {
-		lost := r.known[i].LostCounters(r.engine, nil)
+		stranger := r.loaded != r.history && r.known[i].Strange(r.engine)
+		lost := r.known[i].LostCounters(r.engine, stranger, nil)
 		counters += len(lost)
 		for len(lost) > 0 {
 			n, hits := 0, 0
 			for ; n < len(lost) && n < restoreAtOnce && hits < recountAtOnce; n++ {
 				hits += len(lost[n].Hits)
 			}
-			list = append(list, &limiter.Recount{History: r.known[i].History(), Counters: lost[:n]})
+			list = append(list, &limiter.Recount{History: r.known[i].History(), Stranger: stranger, Counters: lost[:n]})
 			lost = lost[n:]
 		}
 	}

@@ -25,6 +25,8 @@ type Result struct {
 	Where    string  // that was
 	Diverged string  // replicas, or one engine alone, differ: in what
 	Lost     int     // used grants that are not charged
+	Hits     int64   // the most that was let through in one window of the counter
+	Counted  int     // hits that were let through
 	Open     int     // leases and waiters that are left in the end
 	Kept     int     // keys without a TTL
 	Emptied  int     // logs that were begun with nothing though somebody knew more
@@ -56,6 +58,8 @@ func (r *Result) Failures() (list []string) {
 	say(r.Over && !r.mix.splits && !inFlight, "over: %.3f of %s", r.Worst, r.Where)
 	say(r.Diverged != "", "diverged: %s", r.Diverged)
 	say(r.Lost > 0 && !r.mix.loses, "lost: %d used grants are not charged", r.Lost)
+	say(r.Hits > hitQuota, "over: %d hits in a window of %d", r.Hits, hitQuota)
+	say(r.mix.hits && r.Counted < 20, "dead: only %d hits were let through", r.Counted)
 	say(r.Open > 0, "open: %d leases or waiters are left", r.Open)
 	say(r.Kept > 0, "kept: %d keys have no TTL", r.Kept)
 	say(r.Emptied > 0, "emptied: %d logs were begun with nothing though somebody knew more", r.Emptied)
@@ -72,6 +76,7 @@ func (w *world) judge(m *mix) (r Result) {
 	r.Where = fmt.Sprintf("%s of %s until %.3f s", worst.counter.metric, worst.counter.pool, worst.at.Seconds())
 	r.Calls, r.Late, r.Breaks, r.Alone = len(w.workers.used), w.workers.late, w.breaks, w.alone
 	r.Unheard, r.Emptied = w.workers.unheard, w.emptied
+	r.Hits, r.Counted = w.tally.worst(), len(w.tally.hits)
 	w.traffic(&r)
 	for _, s := range w.servers {
 		for _, name := range s.keys.names() {

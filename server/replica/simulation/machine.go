@@ -77,6 +77,9 @@ func (n *node) Apply(a *replica.Applying) {
 	if !ok {
 		panic("simulation: the engine panicked")
 	}
+	if b := n.batchOf(a.Own); b != nil && b.hits[a.Index] != nil && len(events) > 0 {
+		b.hits[a.Index](&events[len(events)-1])
+	}
 	n.narrate(a, events)
 	defer n.solo.follow(n, a.Command)
 	acquire, _ := a.Command.(*limiter.Acquire)

@@ -11,6 +11,7 @@ type mix struct {
 	loses  bool // what only a process knew that died, or only a server that had been replaced, may be lost
 	evicts bool // may end without a snapshot
 	splits bool // may go over the quota, see log.md: two servers grant, or two clocks lie at once
+	hits   bool // counters are drawn on as well
 	margin uint32
 }
 
@@ -168,6 +169,16 @@ var mixes = []mix{
 	}},
 	{name: "idle", faults: func(w *world) {
 		w.skip(w.begin+2*second, w.between(hold, 3*hold)) // the keys may expire meanwhile
+	}},
+	{name: "hits", hits: true, faults: func(w *world) { w.lossy(0.03) }},
+	{name: "hitwipe", hits: true, faults: func(w *world) { w.bursts(func() { w.primary.wipe() }) }},
+	{name: "hitfail", hits: true, faults: func(w *world) { w.bursts(func() { w.failover(100*milli, false) }) }},
+	{name: "hitlate", hits: true, faults: func(w *world) {
+		w.at(w.when(), func() { w.failover(w.between(500*milli, 2*second), false) })
+	}},
+	{name: "hitjoin", hits: true, faults: func(w *world) {
+		w.crash(w.when())
+		w.pause(w.when())
 	}},
 	{name: "split", splits: true, loses: true, least: 2, faults: func(w *world) {
 		w.at(w.when(), func() { w.failover(w.between(100*milli, 3*second), true) })

@@ -38,8 +38,9 @@ type node struct {
 // A batch is a replica's, with those who wait for its commands.
 type batch struct {
 	replica.Batch
-	calls []*call  // by command; nil where nobody waits
-	acks  []func() // of releases
+	calls []*call                      // by command; nil where nobody waits
+	acks  []func()                     // of releases
+	hits  map[int]func(*limiter.Event) // by command, who is told of a hit
 }
 
 // serve begins to serve.

@@ -91,6 +91,9 @@ var planted = []struct {
 
 // seek looks for`,
 	}}},
+	{"counters are not put back", "hitlate,hitfail,hitwipe", 1000, []change{{
+		"server/replica/load.go", "	first = append(first, recounts...)\n", "	_ = recounts\n",
+	}}},
 	{"no roll call", "lateswitch,burstlate", 1000, []change{{
 		"limiter/rollcall.go", "r.underWay, r.since, r.until, r.missing = c.History, true,", "r.underWay, r.since, r.until, r.missing = c.History, false,",
 	}}},

@@ -83,4 +83,7 @@ func (w *world) furnish(m *mix) {
 		}
 	}
 	w.at(300*milli, c.come)
+	if m.hits {
+		w.at(300*milli, w.comeHits)
+	}
 }

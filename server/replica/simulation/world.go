@@ -28,6 +28,7 @@ type world struct {
 	hosts    []*host
 	workers  crowd
 	provider provider
+	tally    tally
 
 	margin            uint32
 	begin, quiet, end time.Duration // of the faults, of the quiet after them, and of all
