@@ -68,6 +68,7 @@ var samples = []struct {
 		{CounterID{}, math.MinInt64, math.MinInt64, math.MinInt64, Enforced}, {CounterID{0: 0xFF, 15: 0xFF}, math.MaxInt64, math.MaxInt64, math.MaxInt64, Quota}}}},
 	{"recount", "a counter with two hits that still count, and one with none", &Recount{0xFACADE, true, []CounterState{
 		{CounterID{1}, time.Minute, 500, []CounterAge{{time.Second, 2}, {30 * time.Second, 7}}}, {CounterID{2}, time.Second, math.MaxInt64, nil}}}},
+	{"give_back", "tokens of a project and of a pool", &GiveBack{"search", "openai/gpt", []Charge{{Tokens, ToPool | ToOwner, 500}}}},
 	{"acquire_unpaced", "a caller who cannot wait, with the limits of its project and organization alone", &Acquire{
 		Key: Key{7}, Lease: LeaseID{5, 6}, Project: "envoy", Class: "standard", Arrived: 1781000000e9, TTL: 10 * time.Minute, Unpaced: true,
 		Targets: []Target{{Charges: []Charge{{Requests, ToOwner, 1}}}}}},

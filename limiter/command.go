@@ -348,6 +348,7 @@ const (
 	kindHit
 	kindRecount
 	kindAcquireUnpaced // an Acquire that is Unpaced
+	kindGiveBack
 )
 
 func (*Configure) kind() commandKind { return kindConfigure }
@@ -357,15 +358,16 @@ func (c *Acquire) kind() commandKind {
 	}
 	return kindAcquire
 }
-func (*Renew) kind() commandKind   { return kindRenew }
-func (*Release) kind() commandKind { return kindRelease }
-func (*Report) kind() commandKind  { return kindReport }
-func (*Tick) kind() commandKind    { return kindTick }
-func (*Cancel) kind() commandKind  { return kindCancel }
-func (*Join) kind() commandKind    { return kindJoin }
-func (*Restore) kind() commandKind { return kindRestoreCounted }
-func (*Loss) kind() commandKind    { return kindLoss }
-func (*Upgrade) kind() commandKind { return kindUpgrade }
-func (*Leave) kind() commandKind   { return kindLeave }
-func (*Hit) kind() commandKind     { return kindHit }
-func (*Recount) kind() commandKind { return kindRecount }
+func (*Renew) kind() commandKind    { return kindRenew }
+func (*Release) kind() commandKind  { return kindRelease }
+func (*Report) kind() commandKind   { return kindReport }
+func (*Tick) kind() commandKind     { return kindTick }
+func (*Cancel) kind() commandKind   { return kindCancel }
+func (*Join) kind() commandKind     { return kindJoin }
+func (*Restore) kind() commandKind  { return kindRestoreCounted }
+func (*Loss) kind() commandKind     { return kindLoss }
+func (*Upgrade) kind() commandKind  { return kindUpgrade }
+func (*Leave) kind() commandKind    { return kindLeave }
+func (*Hit) kind() commandKind      { return kindHit }
+func (*Recount) kind() commandKind  { return kindRecount }
+func (*GiveBack) kind() commandKind { return kindGiveBack }

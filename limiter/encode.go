@@ -46,6 +46,10 @@ func AppendCommand(b []byte, c Command) []byte {
 		w.bool(c.Spent)
 	case *Hit:
 		w.hit(c)
+	case *GiveBack:
+		w.string(c.Project)
+		w.string(c.Pool)
+		w.charges(c.Charges)
 	case *Recount:
 		w.fixed(c.History)
 		w.bool(c.Stranger)
@@ -232,6 +236,7 @@ type Decoder struct {
 	upgrade Upgrade
 	left    Leave
 	hit     Hit
+	back    GiveBack
 }
 
 // Command reads one command and gives the bytes behind it. It is total: bytes that no
@@ -292,6 +297,11 @@ func (d *Decoder) Command(b []byte) (c Command, rest []byte, err error) {
 	case kindHit:
 		r.hit(&d.hit)
 		c = &d.hit
+	case kindGiveBack:
+		x := &d.back
+		x.Project, x.Pool = r.string(), r.string()
+		x.Charges = r.charges(x.Charges)
+		c = x
 	case kindRecount:
 		x := &Recount{History: r.fixed(), Stranger: r.bool()}
 		for n := r.length(20); n > 0; n-- {

@@ -128,6 +128,8 @@ func (e *Engine) Apply(c Command, now Time, events []Event) []Event {
 		e.quit(c)
 	case *Hit:
 		e.hit(c)
+	case *GiveBack:
+		e.giveBack(c)
 	case *Recount:
 		e.recount(c)
 	}

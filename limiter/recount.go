@@ -82,12 +82,44 @@ func (e *Engine) restoreCounter(s *CounterState, stranger bool) {
 		if i == last-1 {
 			part += min(rest, 0) // of the oldest a part may be there
 		}
-		c.window.addAt(max(0, e.now.Add(-max(h.Age, 0))), e.now, e.now.Add(-c.shelf.hold()), part, 1)
+		if at := max(0, e.now.Add(-max(h.Age, 0))); at >= e.now.Add(-c.shelf.hold()) {
+			c.window.insert(at, part)
+		}
 	}
 	c.ever = min(c.ever+missing, maxSpan)
 	c.shelf.take(c)
 	c.shelf.put(c)
 	e.mix(uint64(c.window.total))
+}
+
+// mostInserted bounds the entries of a counter among which others are put.
+const mostInserted = 512
+
+// insert enters an amount of an earlier time in its place, so that it counts no longer than it would
+// have; it moves the numbers of later entries.
+func (w *window) insert(at Time, amount int64) {
+	i := w.count
+	for i > 0 && w.at(w.head+i-1).last > at {
+		i--
+	}
+	amount = min(amount, maxSpan-w.total)
+	w.total += amount
+	switch {
+	case i > 0 && w.at(w.head+i-1).last == at:
+		w.at(w.head + i - 1).amount += amount
+		return
+	case i < w.count && (w.at(w.head+i).first <= at || w.count >= mostInserted):
+		w.at(w.head + i).amount += amount
+		return
+	}
+	if int(w.count) == len(w.ring) {
+		w.grow()
+	}
+	w.count++
+	for k := w.count - 1; k > i; k-- {
+		*w.at(w.head + k) = *w.at(w.head + k - 1)
+	}
+	*w.at(w.head + i) = entry{at, at, amount}
 }
 
 // amount is a number of hits, within bounds.

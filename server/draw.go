@@ -144,7 +144,7 @@ func (s *Server) sightNew(ctx context.Context, d *drawing) (stale bool, err erro
 	case d.check:
 		return false, d.look()
 	case d.returns && d.requestID == "" && d.leaseID == "":
-		return false, &policy.Invalid{Field: "descriptors", Message: "negative hits give back what a call has reserved: add an entry request_id to both of its requests"}
+		return false, d.giveBack()
 	case d.returns:
 		return false, nil // what it had is settled
 	}
@@ -243,6 +243,20 @@ func (d *drawing) force() error {
 	d.pool = debt.Leases[0].Pool
 	d.o.propose(&debt, c)
 	return c.out.err
+}
+
+// giveBack gives back what was drawn for a call that nothing names.
+func (d *drawing) giveBack() error {
+	var back limiter.GiveBack
+	if err := d.e.policy.GiveBack(&d.draw, &back); err != nil {
+		return err
+	}
+	if !d.o.countsHits() {
+		return errConfiguring
+	}
+	d.pool = back.Pool
+	d.o.propose(&back, d.call)
+	return d.call.out.err
 }
 
 // look says whether a call could be drawn now. Nothing goes to the log.

@@ -190,6 +190,9 @@ func hitsOf(req *rls.RateLimitRequest, d *common.RateLimitDescriptor) (n int64, 
 // describe one call.
 func (k *sketch) add(v *descriptorView, n int64, told bool) {
 	d := &k.draw
+	if !v.one && !told && n < 0 {
+		v.one, v.metric = true, limiter.Requests // of a call of which nothing more is told
+	}
 	if !v.one {
 		d.Call = d.Call || n > 0
 		if told && (!d.Tokens.Set || n > d.Tokens.Value) {

@@ -148,6 +148,32 @@ func TestDrawCharges(t *testing.T) {
 
 func list(d ...*common.RateLimitDescriptor) []*common.RateLimitDescriptor { return d }
 
+// TestDrawGivesBack: negative hits give back what was drawn for calls that have no name: the
+// latest first, and no more than there is.
+func TestDrawGivesBack(t *testing.T) {
+	const pool = "pool/main/gpt "
+	inWorld(t, drawnOn, memory.Options{}, func(w *world) {
+		w.draw(hitsAt(700, descriptor("account", "main", "project", "search")))
+		for _, step := range []struct {
+			ask  *common.RateLimitDescriptor
+			want map[string]int64
+		}{
+			{hitsAt(-200, descriptor("account", "main", "project", "search")),
+				map[string]int64{pool + "requests": 1, pool + "tokens": 500, "project/search tokens": 500, "organization tokens": 500}},
+			{hitsAt(-200, descriptor("project", "search")), // of the owner's limits alone
+				map[string]int64{pool + "requests": 1, pool + "tokens": 500, "project/search tokens": 300, "organization tokens": 300}},
+			{hitsAt(-1, descriptor("account", "main", "metric", "requests")), map[string]int64{pool + "requests": 0, pool + "tokens": 500}},
+			{hitsAt(-9000, descriptor("account", "main", "project", "search")),
+				map[string]int64{pool + "tokens": 0, "project/search tokens": 0, "organization tokens": 0}},
+		} {
+			if a := w.draw(step.ask); a.OverallCode != isOK {
+				w.t.Errorf("%v: got %v", step.ask, a)
+			}
+			w.wantHeld(step.want)
+		}
+	})
+}
+
 // TestDrawErrors: what contradicts itself or names what is not there is an error that says so,
 // and charges nothing.
 func TestDrawErrors(t *testing.T) {
@@ -172,7 +198,7 @@ func TestDrawErrors(t *testing.T) {
 			{"unknown phase", list(descriptor("phase", "middle")), codes.InvalidArgument},
 			{"two phases", list(descriptor("phase", "end"), descriptor("phase", "request")), codes.InvalidArgument},
 			{"stock without an end", list(descriptor("account", "main", "metric", "concurrency")), codes.InvalidArgument},
-			{"given back of nothing", list(hitsAt(-5, descriptor("account", "main"))), codes.InvalidArgument},
+			{"given back in any of several pools", list(hitsAt(-5, descriptor("model", "gpt"))), codes.InvalidArgument},
 			{"too many hits", list(hitsAt(1<<41, descriptor("account", "main"))), codes.InvalidArgument},
 		} {
 			_, err := w.shouldRateLimit("acme", tt.ask...)

@@ -298,6 +298,35 @@ func (t *target) appendDrawn(to []limiter.Charge, d *Draw) []limiter.Charge {
 	return to
 }
 
+// GiveBack fills the command that gives back what a draw tells as negative hits, where nothing says
+// of which call. A request is given back only by its name, or where no number is told at all.
+// Errors: NotFound, and Invalid if it may have been drawn in one of several pools.
+func (p *Policy) GiveBack(d *Draw, cmd *limiter.GiveBack) error {
+	choices, _, err := p.drawn(d)
+	if err != nil {
+		return err
+	}
+	t := p.ownerOnly
+	for i := range choices {
+		c := choices[i].target
+		switch {
+		case d.Account != "" && c.account != d.Account:
+		case t != p.ownerOnly && t.pool != c.pool:
+			return &Invalid{"descriptors", "what is given back may have been drawn in several pools: name its account and its model"}
+		default:
+			t = c
+		}
+	}
+	cmd.Project, cmd.Pool, cmd.Charges = d.Project, t.pool, cmd.Charges[:0]
+	for i := range t.plan {
+		it := &t.plan[i]
+		if pool, owner, told := t.drawn(it.metric, d, false); told {
+			cmd.Charges = appendBoth(cmd.Charges, it.metric, it.pool, max(0, -pool), it.owner, max(0, -owner))
+		}
+	}
+	return nil
+}
+
 // Settle fills the command that ends a draw's lease. What it used is told as hits: 0 and what is
 // not told is as estimated, a negative one is so much less than what the lease had. Requests stay
 // as they were granted, unless more were told by metric.

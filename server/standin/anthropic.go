@@ -49,7 +49,7 @@ func (anthropic) body(f *failure, id string) any {
 	switch kind {
 	case "server_error", "service_unavailable_error":
 		kind = "api_error"
-	case "insufficient_quota", "requests", "tokens":
+	case "insufficient_quota", "requests", "tokens", "concurrency":
 		kind = "rate_limit_error"
 	}
 	return map[string]any{"type": "error", "error": map[string]any{"type": kind, "message": f.message}, "request_id": id}
@@ -166,6 +166,7 @@ func (k messages) stream(c *call, out *stream) {
 		}
 		send("content_block_delta", map[string]any{"index": 0, "delta": map[string]any{"type": delta, field: piece}})
 	}
+	out.done()
 	send("content_block_stop", map[string]any{"index": 0})
 	send("message_delta", map[string]any{
 		"delta": map[string]any{"stop_reason": k.reason(c), "stop_sequence": nil}, "usage": k.usage(c, c.output),

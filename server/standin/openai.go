@@ -66,8 +66,11 @@ func (openAI) body(f *failure, _ string) any {
 // throttled refuses as OpenAI does; what never fits, with no time to wait.
 func (openAI) throttled(a *ask, v *provider.Verdict, at *provider.Standing, requested int64, h http.Header) *failure {
 	kind := "tokens"
-	if at.Metric == provider.Requests || at.Metric == provider.Concurrency {
+	switch at.Metric {
+	case provider.Requests:
 		kind = "requests"
+	case provider.Concurrency:
+		kind = "concurrency" // "requests" would be taken for those of a window
 	}
 	f := &failure{status: http.StatusTooManyRequests, kind: kind, code: "rate_limit_exceeded"}
 	per := fmt.Sprintf("%s per %s (%s)", kind, windowName(at.Window), abbreviation(kind, at.Window))
@@ -217,6 +220,7 @@ func (k chat) stream(c *call, out *stream) {
 			each(map[string]any{"content": piece}, nil)
 		}
 	}
+	out.done()
 	each(map[string]any{}, k.finish(c))
 	if c.Usage {
 		chunk([]any{}, k.usage(c, c.output*c.Choices))

@@ -126,6 +126,7 @@ func (k responses) stream(c *call, out *stream) {
 		}
 		send(kind+".delta", at(more))
 	}
+	out.done()
 	if c.Tool != "" {
 		send(kind+".done", at(map[string]any{"arguments": whole, "name": c.Tool}))
 	} else {

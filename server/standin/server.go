@@ -197,7 +197,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, words wording, f
 		return failed
 	}
 	produced := int64(0)
-	defer func() { end(produced * a.Choices) }()
+	done := func() { end(produced * a.Choices) }
+	defer done()
 	if !sleep(r, s.options.Latency+wish.delay) {
 		return nil // the caller has gone
 	}
@@ -205,7 +206,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, words wording, f
 		return failureOf(wish.status)
 	}
 	if a.Stream {
-		out := &stream{w: w, r: r, cut: wish.cut, split: wish.split, rate: s.options.Rate, produced: &produced}
+		out := &stream{w: w, r: r, cut: wish.cut, split: wish.split, rate: s.options.Rate, produced: &produced, done: done}
 		out.begin()
 		s.count(http.StatusOK)
 		f.stream(c, out)
@@ -215,11 +216,13 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, words wording, f
 		return nil
 	}
 	produced = c.output
+	done()
 	s.send(w, http.StatusOK, f.plain(c))
 	return nil
 }
 
-// arrive lets the account judge a call. end ends it, having produced so many tokens.
+// arrive lets the account judge a call. end ends it, having produced so many tokens; only the
+// first end counts.
 func (s *Server) arrive(words wording, c *call, life time.Duration, h http.Header) (end func(output int64), failed *failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,9 +245,14 @@ func (s *Server) arrive(words wording, c *call, life time.Duration, h http.Heade
 		return nil, words.throttled(&c.ask, &v, &list[v.Limit], p.Asks(v.Limit, x), h)
 	}
 	s.inFlight++
+	ended := false
 	return func(output int64) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if ended {
+			return
+		}
+		ended = true
 		s.inFlight--
 		if p == s.provider { // it was not reset meanwhile
 			p.Complete(s.options.Now().Sub(s.start), x.ID, output)

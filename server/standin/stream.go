@@ -14,6 +14,7 @@ type stream struct {
 	split    int // bytes that are sent at once; 0: an event
 	rate     float64
 	produced *int64 // tokens of a choice so far
+	done     func() // ends the call: before the last events, whose reader may call again at once
 	events   int
 	next     time.Time
 }

@@ -78,8 +78,8 @@ func model(body map[string]any) (string, *failure) {
 	return name, nil
 }
 
-// tool gives the name of the tool that a request wants called: the first, where it demands one,
-// until a result of it is there.
+// tool gives the name of the tool that a request wants called: the one that it names, or the
+// first where any will do, until a result of it is there.
 func tool(body map[string]any, answered bool) string {
 	list, _ := body["tools"].([]any)
 	if len(list) == 0 || answered {
@@ -93,6 +93,12 @@ func tool(body map[string]any, answered bool) string {
 	case map[string]any:
 		if kind, _ := choice["type"].(string); kind == "none" || kind == "auto" {
 			return ""
+		}
+		if f, ok := choice["function"].(map[string]any); ok {
+			choice = f
+		}
+		if name, _ := choice["name"].(string); name != "" {
+			return name
 		}
 	default:
 		return ""

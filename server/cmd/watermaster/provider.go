@@ -44,6 +44,7 @@ type providerFlags struct {
 	rate          float64
 	output        int64
 	countRejected bool
+	insecure      bool
 }
 
 func newProvider() *cobra.Command {
@@ -63,6 +64,7 @@ func newProvider() *cobra.Command {
 	flags := c.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8090", "`ADDRESS` to serve HTTP on")
+	flags.BoolVar(&f.insecure, "insecure", false, "serve beyond this machine, to whoever asks")
 	flags.StringVar(&f.shape, "shape", "sliding_window", "how limits count: sliding_window, token_bucket, fixed_window, or a provider's `NAME`")
 	flags.Int64Var(&f.quotas.Requests, "requests", 0, "requests in a window; 0: no limit, as for the others")
 	flags.Int64Var(&f.quotas.Tokens, "tokens", 0, "tokens in a window, of input and output together")
@@ -119,6 +121,12 @@ const summaryEvery = 10 * time.Second
 
 // serve serves until the context ends, and then prints what was seen.
 func (f *providerFlags) serve(ctx context.Context, w io.Writer) error {
+	if _, _, err := net.SplitHostPort(f.listen); err != nil {
+		return fmt.Errorf("provider: --listen: %w", err)
+	}
+	if !isLoopback(f.listen) && !f.insecure {
+		return fmt.Errorf("provider: --listen %s can be reached from other machines, and any key will do: bind a loopback address, or say --insecure", f.listen)
+	}
 	config, err := f.config()
 	if err != nil {
 		return fmt.Errorf("provider: %w", err)

@@ -78,6 +78,7 @@ func TestProviderFlags(t *testing.T) {
 		{"--window 0s --requests 1", "--window is above 0"},
 		{"--latency -1s", "not below 0"},
 		{"--listen nowhere", "--listen"},
+		{"--listen 0.0.0.0:0", "say --insecure"},
 	} {
 		root := newRoot()
 		root.SetArgs(append([]string{"provider", "--listen", "127.0.0.1:0"}, strings.Fields(tt.args)...))
