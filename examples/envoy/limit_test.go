@@ -1,8 +1,11 @@
 package envoy
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -12,10 +15,20 @@ import (
 
 const chatBody = `{"model":"gpt-5","max_tokens":20,"messages":[{"role":"user","content":"hello"}]}`
 
+// hourly gives the flag for the example's limits, by the hour: a test that is slow meets the same.
+func hourly(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("limits", "gateway.yaml"))
+	must(t, err)
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "gateway.yaml"), []byte(strings.ReplaceAll(string(text), "unit: second", "unit: hour")), 0o600))
+	return "--envoy-limits=" + dir
+}
+
 // TestPlain: 429 where a limit of the directory is over, and only for whom it is.
 func TestPlain(t *testing.T) {
 	heavy(t)
-	s, p := startService(t), startProvider(t)
+	s, p := startService(t, hourly(t)), startProvider(t)
 	g := startGateway(t, "plain.yaml", s.grpc, p)
 	status := func(user string) int {
 		a, _, err := g.post(t.Context(), chatPath, chatBody, "x-user", user)
@@ -23,7 +36,7 @@ func TestPlain(t *testing.T) {
 		return a.StatusCode
 	}
 	var got []int
-	for range 4 { // 3 a second, and this takes less
+	for range 4 { // of which 3 pass
 		got = append(got, status("ann"))
 	}
 	if got[0] != 200 || got[1] != 200 || got[2] != 200 || got[3] != 429 {
@@ -43,37 +56,51 @@ func TestHeaders(t *testing.T) {
 	heavy(t)
 	s, p := startService(t, "--envoy-headers"), startProvider(t)
 	g := startGateway(t, "headers.yaml", s.grpc, p)
-	start := time.Now()
-	for i := range 3 {
-		a, _, err := g.post(t.Context(), chatPath, chatBody, "x-user", "ann")
-		must(t, err)
-		if got, want := a.Header.Get("X-Ratelimit-Remaining"), strconv.Itoa(2-i); a.StatusCode != 200 || got != want {
-			t.Errorf("call %d: status %d, X-RateLimit-Remaining %q, want %q", i, a.StatusCode, got, want)
+	for attempt := range 5 {
+		user := fmt.Sprint("ann", attempt)
+		ask := func() *http.Response {
+			a, _, err := g.post(t.Context(), chatPath, chatBody, "x-user", user)
+			must(t, err)
+			return a
 		}
-		if got := a.Header.Get("X-Ratelimit-Limit"); got != "3, 600;w=60, 3;w=1" {
-			t.Errorf("X-RateLimit-Limit is %q, want the tightest limit, and both with their windows", got)
+		start := time.Now()
+		passed := []*http.Response{ask(), ask(), ask()}
+		refused := ask()
+		if time.Since(start) > 800*time.Millisecond { // a second has passed, or nearly
+			continue
 		}
-		if got := a.Header.Get("Ratelimit-Remaining"); got != strconv.Itoa(2-i) {
-			t.Errorf("the service's own RateLimit-Remaining is %q, want %d", got, 2-i)
+		told := time.Now()
+		rest(time.Until(start.Add(900 * time.Millisecond)))
+		early := ask()
+		tooLate := time.Since(start) >= time.Second
+		rest(time.Until(told.Add(time.Second)))
+		late := ask()
+
+		for i, a := range passed {
+			left := strconv.Itoa(2 - i)
+			for name, want := range map[string]string{
+				"X-RateLimit-Limit": "3, 600;w=60, 3;w=1", "X-RateLimit-Remaining": left, "Retry-After": "",
+				"RateLimit-Limit": "3", "RateLimit-Remaining": left, // the service's own
+			} {
+				if got := a.Header.Get(name); a.StatusCode != 200 || got != want {
+					t.Errorf("call %d: status %d, %s is %q, want 200 and %q", i, a.StatusCode, name, got, want)
+				}
+			}
 		}
-		if got := a.Header.Get("Retry-After"); got != "" {
-			t.Errorf("Retry-After %q of a call that passed", got)
+		for name, want := range map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1", "Retry-After": "1"} {
+			if got := refused.Header.Get(name); refused.StatusCode != 429 || got != want {
+				t.Errorf("the fourth call: status %d, %s is %q, want 429 and %q", refused.StatusCode, name, got, want)
+			}
 		}
+		if early.StatusCode != 429 && !tooLate {
+			t.Errorf("a moment before the first one is a second old: status %d, want 429", early.StatusCode)
+		}
+		if late.StatusCode != 200 {
+			t.Errorf("after Retry-After: status %d, want 200", late.StatusCode)
+		}
+		return
 	}
-	a, _, err := g.post(t.Context(), chatPath, chatBody, "x-user", "ann")
-	must(t, err)
-	if a.StatusCode != 429 || a.Header.Get("X-Ratelimit-Remaining") != "0" || a.Header.Get("X-Ratelimit-Reset") != "1" || a.Header.Get("Retry-After") != "1" {
-		t.Fatalf("status %d, headers %v, want 429 and a second to wait", a.StatusCode, a.Header)
-	}
-	refused := time.Now()
-	rest(max(0, time.Until(start.Add(700*time.Millisecond))))
-	if b, _, err := g.post(t.Context(), chatPath, chatBody, "x-user", "ann"); err != nil || time.Since(start) < time.Second && b.StatusCode != 429 {
-		t.Errorf("%v after the first call: %v, status %d, want 429", time.Since(start), err, b.StatusCode)
-	}
-	rest(time.Until(refused.Add(time.Second)))
-	if a, _, err = g.post(t.Context(), chatPath, chatBody, "x-user", "ann"); err != nil || a.StatusCode != 200 {
-		t.Errorf("after Retry-After: %v, status %d, want 200", err, a.StatusCode)
-	}
+	t.Skip("this machine is too slow for four calls in a second")
 }
 
 // TestShadow: all pass, and what is told is true: where Envoy does not enforce, and where the service lets pass.
@@ -87,7 +114,7 @@ func TestShadow(t *testing.T) {
 		{"shadow.yaml", nil, "over_limit"},
 		{"headers.yaml", []string{"--envoy-shadow"}, "shadowed"},
 	} {
-		s, p := startService(t, row.args...), startProvider(t)
+		s, p := startService(t, append(row.args, hourly(t))...), startProvider(t)
 		g := startGateway(t, row.config, s.grpc, p)
 		var left []string
 		for range 5 {
