@@ -136,10 +136,7 @@ func (o *organization) tell(c *call, ev *limiter.Event, acquire *limiter.Acquire
 	if ev.Kind == limiter.Granted && o.replica.Shared() {
 		c.out.count(min(acquire.Arrived, o.engine().Now()).Sub(o.arrived(c)))
 	}
-	for i := range acquire.Targets {
-		o.loads.join(o.engine(), &c.out.load, acquire.Targets[i].Pool, acquire.Class)
-	}
-	o.loads.read(o.engine(), &c.out.load, acquire.Class)
+	o.press(&c.out, acquire)
 	if c.diversion != nil {
 		c.diversion.judge(o, acquire.Class)
 	}

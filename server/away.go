@@ -77,7 +77,7 @@ func (o *organization) recommit(ctx context.Context, b *batch) error {
 // unreachable says whether an error is one of the log, and not of what it holds.
 func (o *organization) unreachable(err error) bool {
 	var fault *replica.Fault
-	if err == nil || errors.Is(err, errRetired) || errors.Is(err, store.ErrClosed) || errors.As(err, &fault) {
+	if err == nil || errors.Is(err, errRetired) || errors.Is(err, errFault) || errors.Is(err, store.ErrClosed) || errors.As(err, &fault) {
 		return false
 	}
 	o.replica.Lock()
@@ -97,7 +97,7 @@ func (o *organization) departLog(b *batch, pause time.Duration, cause error) {
 	o.mu.Lock()
 	o.absent = true
 	gathered := o.gathering
-	o.gathering, o.spare, o.unread = &batch{}, &batch{}, false
+	o.gathering, o.unread = &batch{}, false
 	o.release()
 	ended := o.ended
 	if !ended {
@@ -156,6 +156,9 @@ func (o *organization) seek(pause time.Duration) {
 			o.logger.Error("the log can still not be reached", "error", err)
 		}
 		pause, _ = o.breaker.Failed(began, time.Now())
+		if o.isLost() { // it is there, and all of it was loaded in vain
+			pause = lostEvery
+		}
 		timer.Reset(pause)
 	}
 	o.breaker.Succeeded()

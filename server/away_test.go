@@ -48,14 +48,30 @@ type awayWorld struct {
 	log   *unsureLog
 }
 
-// An unsureLog is a log that may be told to lose a batch and then to break.
+// An unsureLog is a log that may be told to lose a batch and then to break, or to hold a state that
+// nobody can read.
 type unsureLog struct {
 	*redis.Log
-	losing atomic.Int32 // 2: the next batch; 1: the next has to break; 0: all is well
+	losing  atomic.Int32 // 2: the next batch; 1: the next has to break; 0: all is well
+	garbled atomic.Bool
+	loads   atomic.Int32
+}
+
+// Load implements store.Log.
+func (l *unsureLog) Load(ctx context.Context, organization string) (store.Snapshot, []store.Entry, error) {
+	l.loads.Add(1)
+	s, entries, err := l.Log.Load(ctx, organization)
+	if err == nil && l.garbled.Load() {
+		s.State, entries = []byte("garbled"), nil
+	}
+	return s, entries, err
 }
 
 // Append implements store.Log.
 func (l *unsureLog) Append(ctx context.Context, organization string, after store.Position, b store.Batch, entries []store.Entry) ([]store.Entry, error) {
+	if l.garbled.Load() {
+		return entries, store.ErrBroken
+	}
 	if b.Number != 0 && !b.Join {
 		switch n := l.losing.Load(); n {
 		case 2:

@@ -9,10 +9,11 @@
 //
 // # Group commit
 //
-// An organization has no goroutine. A call that finds nobody at work leads: it appends what
+// No goroutine is there to decide. A call that finds nobody at work leads: it appends what
 // has gathered and applies what comes back, on its own goroutine. Calls that come meanwhile
 // gather in the next batch, which one of them leads (commit.go). Nothing waits for a batch
-// to fill.
+// to fill. An organization has a goroutine only while there is something that nobody waits
+// for: to read what others have appended, or to look for a log that is away.
 //
 // # Waiting
 //
@@ -21,6 +22,24 @@
 // caller cancels it is given up (Cancel, Gone), and a grant that could not be told to
 // anybody is given back. One alarm for each organization lets time pass when
 // nobody calls.
+//
+// # Shared logs
+//
+// A log that is a store.Nudger is other processes' too. They decide alike, for all apply the
+// same entries (package replica). A nudge says that another's entry concerns somebody here;
+// what is only shown is read when it is asked for, if it is older than half a second.
+//
+// Such a log may be away (away.go): attempts have failed for the store's timeout. Then nothing
+// gathers, and this process grants what it may alone (solo.go, package alone), as the account's
+// when_away says. Releases of what was granted alone are settled here; those of other leases
+// hear when to ask again. One goroutine looks for the log. When it is there, it tells of who
+// has left and of what was granted, and only when that is in the log others append again. A
+// server that has reached none of its organizations' logs for a second is not ready.
+//
+// A log that is there and cannot be understood, by a state, an entry or a version of the rules,
+// is another thing: the organization is lost here, the server is not ready, and nothing is
+// appended, for others would decide on what nobody here hears of. What had to be loaded is tried
+// again every five seconds; what came as it was read takes another build.
 //
 // # Configurations
 //

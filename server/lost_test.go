@@ -2,6 +2,7 @@ package server
 
 import (
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -35,4 +36,58 @@ func TestLostAppendsNothing(t *testing.T) {
 	if w.server.Ready() == nil {
 		t.Error("the process says that it is ready")
 	}
+}
+
+// TestLostWhileAway: who comes back to a log that holds what cannot be read goes on alone and says
+// that it is lost, without loading all of it time and again; and tells what was granted alone once
+// it can be read.
+func TestLostWhileAway(t *testing.T) {
+	s := redistest.Start(t)
+	w := newAwayWorld(t, s, "margin")
+	w.grant(ask("near", block(0)))
+	s.Pause()
+	w.organization().read()
+	w.until("away", w.isAway)
+	if alone := w.spent("alone"); len(alone) != 5 {
+		t.Errorf("got %d alone, want 5", len(alone))
+	}
+	w.log.garbled.Store(true)
+	s.Continue()
+	w.until("lost", w.organization().isLost)
+	loads := w.log.loads.Load()
+	time.Sleep(lostEvery / 5)
+	if n := w.log.loads.Load() - loads; n > 0 {
+		t.Errorf("the log was loaded %d times more within %v, want none", n, lostEvery/5)
+	}
+	if !w.isAway() || w.server.Ready() == nil {
+		t.Errorf("away %v, ready %v, want it to go on alone and not to be ready", w.isAway(), w.server.Ready())
+	}
+	w.log.garbled.Store(false)
+	w.until("back", func() bool { return !w.isAway() && w.server.Ready() == nil })
+	if held := w.held(); held != 6 {
+		t.Errorf("the log holds %d requests, want 6: one that it granted, and five of its absence", held)
+	}
+}
+
+// TestLostIsTriedAgain: who finds that the log holds what cannot be read refuses its callers as
+// one that has met a fault, not as one whose store is away, and serves when it can be read.
+func TestLostIsTriedAgain(t *testing.T) {
+	s := redistest.Start(t)
+	w := newAwayWorld(t, s, "margin")
+	w.grant(ask("before"))
+	w.log.garbled.Store(true)
+	w.organization().read()
+	w.until("lost", w.organization().isLost)
+	loads := w.log.loads.Load()
+	for i := range 3 {
+		_, err := w.Acquire(t.Context(), ask(name("meanwhile", i)))
+		wantCode(t, err, codes.Internal)
+	}
+	time.Sleep(lostEvery / 5)
+	if n := w.log.loads.Load() - loads; n > 0 || w.isAway() {
+		t.Errorf("loaded %d times more within %v, away %v, want neither", n, lostEvery/5, w.isAway())
+	}
+	w.log.garbled.Store(false)
+	w.until("ready", func() bool { return w.server.Ready() == nil })
+	w.grant(ask("after"))
 }

@@ -79,7 +79,7 @@ func (o *organization) stand() metrics.View {
 	v.Counters, v.Evicted = o.engine().Counters()
 	v.TailBytes, v.SnapshotBytes = o.replica.Tail()
 	v.Snapshots = o.snapshots
-	if v.Shared = o.replica.Shared(); v.Shared {
+	if v.Shared {
 		v.Replicas = heard(o.engine().Peers(nil), now)
 		_, v.Missing, _ = o.engine().RollCall()
 	}

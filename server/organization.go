@@ -19,8 +19,10 @@ import (
 // An organization serves one organization: it puts commands into its log, applies what
 // comes back to its engine, and tells the callers what has become of them.
 //
-// It has no goroutine. A caller's own goroutine leads while it appends and applies; who
-// comes meanwhile joins the next batch and is handed the lead (commit.go).
+// No goroutine of its own decides. A caller's leads while it appends and applies; who comes
+// meanwhile joins the next batch and is handed the lead (commit.go). What nobody waits for has
+// one for as long as it takes: to read what others have appended, and to look for a log that is
+// away (away.go).
 type organization struct {
 	name        string
 	fingerprint uint32
@@ -70,14 +72,13 @@ type organization struct {
 	alarmAt   limiter.Time // Never: it is not set
 	closed    bool
 	next      *edition // of the Configure that is under way; nil: none is
-	follows   bool     // the edition has been put in force, or found to be an older one
 	older     bool     // other processes have put a later one in force
 
 	solo solo // what is decided without the log
 
 	breaker *alone.Breaker // nil: the log is nobody else's, and is never away
 	timeout time.Duration  // after which it is
-	opened  atomic.Bool    // it was reached once, and its configuration is in force
+	opened  atomic.Bool    // it was reached once, and the edition is in force, or found to be an older one
 	stopped chan struct{}  // closed: it is not looked for any more
 	stop    sync.Once
 	onAway  func() // the log has gone away, or is back
@@ -138,15 +139,11 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	if err != nil {
 		return fmt.Errorf("organization %s: %w", o.name, err)
 	}
-	tries := 0
-	if _, shared := o.log.(store.Nudger); shared {
-		tries = 1 // it takes its timeout to fail, and there are others to ask
-	}
 	o.replica = replica.New(replica.Options{
 		Log: o.log, Organization: o.name, Incarnation: o.incarnation, Machine: o, Logger: o.logger,
 		Beside: o.soloLost,
 		Meter:  func() replica.Meter { return o.edition.Load().counts.Replica },
-		From:   former, SnapshotEvery: snapshotEvery, Tries: tries,
+		From:   former, SnapshotEvery: snapshotEvery,
 	})
 	if o.replica.Shared() {
 		o.breaker = alone.NewBreaker(o.timeout, nil)
@@ -162,9 +159,6 @@ func (o *organization) open(ctx context.Context, live bool, snapshotEvery int) e
 	if err := o.reconfigure(o.edition.Load()); err != nil {
 		return err
 	}
-	o.replica.Lock()
-	o.follows = true
-	o.replica.Unlock()
 	o.opened.Store(true)
 	return nil
 }
@@ -219,7 +213,7 @@ func (o *organization) inherit(ctx context.Context, former store.Snapshot) error
 // Loaded implements replica.Machine: what was known by the ids of limits means others now.
 func (o *organization) Loaded() {
 	o.consumers = consumers{}
-	if o.follows {
+	if o.opened.Load() {
 		o.configured()
 	}
 }
@@ -237,7 +231,7 @@ func (o *organization) Fault(lost bool) {
 // the log.
 func (o *organization) Orphans(propose func(limiter.Command)) {
 	e, engine := o.edition.Load(), o.replica.Engine()
-	if !o.follows {
+	if !o.opened.Load() {
 		return
 	}
 	generation, hash, ok := engine.Configuration()
@@ -347,10 +341,8 @@ func (o *organization) close() {
 	defer o.replica.Unlock()
 	o.closed = true
 	o.count(0)
-	if o.alarm != nil {
-		o.alarm.Stop()
-		o.solo.alarm.Stop()
-	}
+	o.alarm.Stop()
+	o.solo.alarm.Stop()
 }
 
 // ceased notes that nobody looks for the log any more.

@@ -12,7 +12,6 @@ import (
 	"github.com/watermaster-project/watermaster/server/access"
 	"github.com/watermaster-project/watermaster/server/config"
 	"github.com/watermaster-project/watermaster/server/envoy"
-	"github.com/watermaster-project/watermaster/store"
 )
 
 // A directory is the organizations of a configuration. It never changes: another
@@ -256,7 +255,7 @@ func (o *organization) accepts(e *edition) error {
 // themselves the higher wins everywhere. The caller holds the replica's lock.
 func (o *organization) follow(e *edition) (generation int64, err error) {
 	inForce, hash, ok := o.engine().Configuration()
-	_, shared := o.log.(store.Nudger)
+	shared := o.replica.Shared()
 	switch {
 	case !ok || e.revision > inForce || e.revision == inForce && e.hash == hash:
 		return e.revision, nil

@@ -18,9 +18,8 @@ type Breaker struct {
 	random  func(n int64) int64 // 0 … n−1
 
 	mu       sync.Mutex
-	failing  bool
-	began    time.Time // of the first attempt of those that have failed without one that succeeded
-	failures int
+	failures int       // without an attempt that succeeded
+	began    time.Time // of the first of those
 	away     bool
 	since    time.Time // when it went away
 }
@@ -47,8 +46,8 @@ func NewBreaker(timeout time.Duration, random func(n int64) int64) *Breaker {
 func (b *Breaker) Failed(began, ended time.Time) (pause time.Duration, left bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.failing {
-		b.failing, b.began, b.failures = true, began, 0
+	if b.failures == 0 {
+		b.began = began
 	}
 	b.failures++
 	if !b.away && ended.Sub(b.began) >= b.timeout {
@@ -66,7 +65,7 @@ func (b *Breaker) Succeeded() (returned bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	returned = b.away
-	b.failing, b.away = false, false
+	b.failures, b.away = 0, false
 	return returned
 }
 

@@ -135,10 +135,7 @@ func (r *Replica) Fail(err error) {
 		r.failed = err // the same is found each time that it is tried
 		r.logger.Error("the log cannot be understood: the organization is not served", "error", err)
 	}
-	if r.fault = err; r.replaying {
-		r.lost = true
-		return
-	}
+	r.fault = err
 	r.setLost(true)
 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/watermaster-project/watermaster/store"
 )
 
-// Tries is how often an append goes out at once when it fails, if nothing else is said.
+// Tries is how often an append goes out at once when it fails, if nothing else is said and the
+// log is nobody else's.
 const Tries = 4
 
 // After how long it goes out again for the first time, and how often a batch that broke is put

@@ -255,16 +255,19 @@ func (r *Replica) replay(s store.Snapshot, entries []store.Entry) error {
 	r.replaying = false
 	lost := r.lost
 	r.lost = was
-	r.setLost(lost) // it is told of the end, and not of what was tried
+	r.setLost(lost) // of the end only, and not of what was tried
 	if err == nil {
 		r.machine.Applied(nil)
 	}
 	return err
 }
 
-// setLost notes whether the engine's state is lost to a fault.
+// setLost notes whether the engine's state is lost to a fault. While the log is replayed the
+// machine is not told.
 func (r *Replica) setLost(lost bool) {
-	if lost != r.lost {
+	if r.replaying {
+		r.lost = lost
+	} else if lost != r.lost {
 		r.lost = lost
 		r.machine.Fault(lost)
 	}

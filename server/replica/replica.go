@@ -70,8 +70,8 @@ type Options struct {
 	// SnapshotEvery is how many bytes of entries call for a snapshot, if that is not smaller.
 	// 0: none is made.
 	SnapshotEvery int
-	// Tries is how often an append goes out at once when it fails, 1 for logs that take long to
-	// fail. 0: Tries.
+	// Tries is how often an append goes out at once when it fails. 0: Tries, and 1 where the log
+	// is shared: that takes its timeout to fail, and there are others to ask.
 	Tries int
 	// Sleep, Clock and Go replace time.Sleep, the monotonic clock and the go statement. Nil:
 	// those.
@@ -191,6 +191,7 @@ func New(o Options) *Replica {
 	}
 	if r.nudger, _ = o.Log.(store.Nudger); r.nudger != nil {
 		r.stands = make([]stand, stands)
+		r.tries = max(1, r.tries)
 	}
 	if r.logger == nil {
 		r.logger = slog.New(slog.DiscardHandler)

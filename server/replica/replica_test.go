@@ -218,3 +218,59 @@ func TestBeyondMending(t *testing.T) {
 		t.Error("a state that is lost was written down")
 	}
 }
+
+// A garbledLog is one that may hold a state that nobody can read, or not be there to load.
+type garbledLog struct {
+	store.Log
+	garbled, away bool
+}
+
+func (l *garbledLog) Load(ctx context.Context, organization string) (store.Snapshot, []store.Entry, error) {
+	s, entries, err := l.Log.Load(ctx, organization)
+	if l.away {
+		return s, nil, store.ErrUnavailable
+	}
+	if l.garbled {
+		s.State, entries = []byte("garbled"), nil
+	}
+	return s, entries, err
+}
+
+// A state that cannot be read is told once, however often it is tried, and so is that it can be;
+// what was known before is not forgotten.
+func TestGarbled(t *testing.T) {
+	l := &garbledLog{Log: memory.Open(memory.Options{Keep: true})}
+	p := join(t, l, nil)
+	p.must(slots(2), p.acquire("one"))
+	l.garbled = true
+	_ = p.replica.Break(t.Context())
+	for range 3 {
+		if err := p.replica.Read(t.Context()); err == nil {
+			t.Error("a state that is not understood was read")
+		}
+	}
+	if !p.replica.Lost() || p.faults != 1 {
+		t.Errorf("lost %v, told %d times, want once", p.replica.Lost(), p.faults)
+	}
+	l.garbled = false
+	p.read()
+	if open, _ := p.counts(); p.replica.Lost() || p.faults != 2 || open != 1 {
+		t.Errorf("lost %v, told %d times, %d leases; want it to go on, told of that once, with 1", p.replica.Lost(), p.faults, open)
+	}
+	l.garbled = true
+	if q := start(t, l, nil); q.replica.Open(t.Context()) == nil || q.replica.Lost() || q.faults != 0 {
+		t.Errorf("lost %v, told %d times, of what was never served", q.replica.Lost(), q.faults)
+	}
+}
+
+// An engine that is beyond mending while the log is replayed is told to be lost once.
+func TestBeyondMendingAgain(t *testing.T) {
+	l := &garbledLog{Log: memory.Open(memory.Options{Keep: true})}
+	p := join(t, l, nil)
+	p.must(slots(1))
+	p.replica.Probe = func(limiter.Command) { l.away, p.replica.engine = true, nil; panic("all is lost") }
+	_ = p.replica.Break(t.Context())
+	if !p.replica.Lost() || p.faults != 1 {
+		t.Errorf("lost %v, told %d times", p.replica.Lost(), p.faults)
+	}
+}
