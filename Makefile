@@ -39,8 +39,8 @@ build: ## Build .bin/watermaster
 .PHONY: test
 test: vet test-all test-race test-fuzz ## Vet, test everything, again with the race detector, fuzz each target for FUZZTIME
 
-# What the tests ask besides Go: kustomize, kubernetes-validate (with Kubernetes' schemas), and of
-# the system redis-server, faketime, curl, openssl and systemd-analyze. Root gets those from apt; who cannot install a tool
+# What the tests ask besides Go: kustomize, kubernetes-validate (with Kubernetes' schemas), Envoy,
+# and of the system redis-server, faketime, curl, openssl and systemd-analyze. Root gets those from apt; who cannot install a tool
 # is told so, and the tests that need it are skipped with a word.
 .PHONY: tools
 tools: ## Install into .bin what the tests ask besides Go (as root, with apt, into the system)

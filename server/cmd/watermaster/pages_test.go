@@ -23,7 +23,7 @@ import (
 var repository = filepath.Join("..", "..", "..")
 
 // pages are those whose commands a reader may type, from the repository's root.
-var pages = []string{"README.md", "server/OPERATIONS.md", "server/RUNBOOK.md", redisPage}
+var pages = []string{"README.md", "server/OPERATIONS.md", "server/RUNBOOK.md", "server/ENVOY.md", redisPage}
 
 // redisPage needs a Redis, which not every machine has.
 const redisPage = "server/REDIS.md"
@@ -284,7 +284,7 @@ func TestPagesAreShort(t *testing.T) {
 // TestPagesLinks: every link to a file leads to one.
 func TestPagesLinks(t *testing.T) {
 	links := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	for _, page := range append(pages, "server/METRICS.md", "server/ENVOY.md", "server/simulate/PROOF.md", "examples/deploy/systemd/README.md",
+	for _, page := range append(pages, "server/METRICS.md", "examples/envoy/README.md", "server/simulate/PROOF.md", "examples/deploy/systemd/README.md",
 		"examples/deploy/kubernetes/README.md") {
 		text, err := os.ReadFile(filepath.Join(repository, page))
 		if err != nil {
