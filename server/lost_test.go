@@ -1,6 +1,7 @@
 package server
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -90,4 +91,24 @@ func TestLostIsTriedAgain(t *testing.T) {
 	w.log.garbled.Store(false)
 	w.until("ready", func() bool { return w.server.Ready() == nil })
 	w.grant(ask("after"))
+}
+
+// TestLostIsTakenOut: an organization whose state is lost keeps the server from being ready only
+// while the configuration has it.
+func TestLostIsTakenOut(t *testing.T) {
+	s := redistest.Start(t)
+	w := newAwayWorldOf(t, s, apart, "margin")
+	o := w.organization()
+	c := o.calls.get()
+	o.propose(&limiter.Upgrade{Behaviour: limiter.Behaviour + 1}, c)
+	c.free()
+	w.until("lost", o.isLost)
+	if w.server.Ready() == nil {
+		t.Error("it is ready while the state is lost")
+	}
+	other := strings.NewReplacer("WHEN", "margin", "revision: 7", "revision: 8", "acme:", "other:").Replace(apart)
+	if err := w.server.Reload(t.Context(), parse(t, other)); err != nil {
+		t.Fatal(err)
+	}
+	w.until("ready", func() bool { return w.server.Ready() == nil })
 }

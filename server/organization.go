@@ -220,6 +220,9 @@ func (o *organization) Loaded() {
 
 // Fault implements replica.Machine.
 func (o *organization) Fault(lost bool) {
+	if o.closed {
+		return
+	}
 	if lost {
 		o.onLost(1)
 	} else {
@@ -340,6 +343,9 @@ func (o *organization) close() {
 	o.replica.Lock()
 	defer o.replica.Unlock()
 	o.closed = true
+	if o.replica.Lost() {
+		o.onLost(-1) // it is nobody's trouble any more
+	}
 	o.count(0)
 	o.alarm.Stop()
 	o.solo.alarm.Stop()
