@@ -78,12 +78,17 @@ type nativeLimit struct {
 func (x *translator) translate() {
 	nodes := x.domain.root.all()
 	x.projectKey, x.modelKey = firstKey(nodes, x.ProjectKeys), firstKey(nodes, x.ModelKeys)
-	open := true // others than those that are named may be let through as their key says
+	shut := false // nothing of the domain is let through
+	open := true  // others than those that are named may be let through as their key says
 	var others *node
 	for _, n := range nodes {
 		_, wild := newWildcard(n)
 		switch {
 		case slices.Contains(x.OrganizationKeys, n.key+"="+n.value) && !wild:
+			if n.stops() && n.rule.RequestsPerUnit == 0 {
+				x.tell(n, "an organization cannot be shut out by a quota of 0: the domain is left out")
+				shut = true
+			}
 			if x.limits(n) {
 				x.organization = append(x.organization, n.rule)
 			}
@@ -101,6 +106,9 @@ func (x *translator) translate() {
 		x.deeper(n)
 	}
 	x.others(others, open)
+	if shut {
+		x.said, x.organization, x.projects, x.unsaid, x.models = false, nil, nil, nil, nil
+	}
 }
 
 // all gives the nodes below one, in the order of the file.

@@ -105,6 +105,7 @@ func TestNative(t *testing.T) {
 		{"a ban of all others", "{key: user, value: al, rate_limit: {unit: hour, requests_per_unit: 5}}, {key: user, rate_limit: {unit: hour}}", "al: 5/1h0m0s", ""},
 		{"a name that cannot be one, beside the bare key", "{key: user, value: 'a b', rate_limit: {unit: hour, requests_per_unit: 1}}, {key: user, rate_limit: {unit: hour, requests_per_unit: 60}}", "", "can be no project's name"},
 		{"a joined name", "{key: user_al, rate_limit: {unit: hour, requests_per_unit: 1}}, {key: user, rate_limit: {unit: hour, requests_per_unit: 60}}", "", "user_al is neither"},
+		{"a ban of all", "{key: generic_key, value: all, rate_limit: {unit: hour}}, {key: user, rate_limit: {unit: hour, requests_per_unit: 5}}", "", "an organization cannot be shut out"},
 		{"a banned model", "{key: model, value: m, rate_limit: {unit: hour}}, {key: model, value: n, rate_limit: {unit: hour, requests_per_unit: 1}}", "*:; imported/n: 1/1h0m0s", "is left out: calls for it are refused as unknown"},
 		{"a name that would be ignored", "{key: user, value: x-y, rate_limit: {unit: hour, requests_per_unit: 1}}", "", "can be no project's name"},
 		{"two models of one name", "{key: model, value: a/b, rate_limit: {unit: hour, requests_per_unit: 1}}, {key: model, value: a-b, rate_limit: {unit: hour, requests_per_unit: 2}}", "*:; imported/a-b: 2/1h0m0s; imported/a-b-2: 1/1h0m0s", ""},
