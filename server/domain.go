@@ -161,13 +161,17 @@ func (o *EnvoyOptions) Check(cfg *config.Config, limits *envoy.Limits) error {
 			all = append(all, fmt.Errorf("%s is an organization, and a domain with limits of its own: rename one, for a request must mean one of them", name))
 		}
 	}
+	former := map[string]bool{}
 	for i := range cfg.Organizations {
-		names[cfg.Organizations[i].Was] = true
+		former[cfg.Organizations[i].Was] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Domains)) {
 		to := o.Domains[name]
-		if !names[to] || to == "" {
+		if !names[to] && !former[to] || to == "" {
 			all = append(all, fmt.Errorf("the domain %s stands for the organization %s (--envoy-domain), which the configuration does not have", name, to))
+		}
+		if names[name] && name != to {
+			all = append(all, fmt.Errorf("the domain %s stands for the organization %s (--envoy-domain), and is an organization itself: drop the flag, or rename one", name, to))
 		}
 		if limits != nil && limits.Domain(name) != nil {
 			all = append(all, fmt.Errorf("the domain %s stands for the organization %s (--envoy-domain), and has limits of its own: drop one of them", name, to))

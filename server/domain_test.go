@@ -167,15 +167,21 @@ func TestDomainReload(t *testing.T) {
 
 // TestDomainsAtStart: what a request could not tell apart does not start.
 func TestDomainsAtStart(t *testing.T) {
+	const two = small + `
+  beta:
+    accounts: {main: {provider: openai, pools: {gpt: {models: [gpt], limits: {requests: 60/min}}}}}
+    projects: {search: {}}
+`
 	for _, row := range []struct {
 		options EnvoyOptions
 		want    string
 	}{
+		{EnvoyOptions{Domains: map[string]string{"acme": "beta"}}, "--envoy-domain), and is an organization itself"},
 		{EnvoyOptions{Limits: limitsOf(t, strings.Replace(gateway, "gateway", "acme", 1))}, "acme is an organization, and a domain"},
 		{EnvoyOptions{Limits: limitsOf(t, gateway), Domains: map[string]string{"gateway": "acme"}}, "--envoy-domain), and has limits"},
 		{EnvoyOptions{Domains: map[string]string{"mesh": "nowhere"}}, "organization nowhere (--envoy-domain)"},
 	} {
-		_, err := New(t.Context(), Options{Config: parse(t, small), Log: memory.Open(memory.Options{}), Envoy: row.options})
+		_, err := New(t.Context(), Options{Config: parse(t, two), Log: memory.Open(memory.Options{}), Envoy: row.options})
 		if err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("got %v, want %q", err, row.want)
 		}
