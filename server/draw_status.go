@@ -231,7 +231,7 @@ func (s *Server) tellTarget(d *drawing, req *rls.RateLimitRequest, answer *rls.R
 	told := []struct{ header, field, value string }{
 		{"", "domain", req.Domain}, {"", "organization", d.o.name}, {"", "project", d.draw.Project},
 	}
-	if !d.over && !d.check && d.phase != endPhase {
+	if !d.over && !d.check && !d.returns && d.phase != endPhase {
 		if d.pool != policy.OwnerPool {
 			account, _, _ := cutPool(d.pool)
 			told = append(told, []struct{ header, field, value string }{

@@ -166,8 +166,8 @@ func TestDrawGivesBack(t *testing.T) {
 			{hitsAt(-9000, descriptor("account", "main", "project", "search")),
 				map[string]int64{pool + "tokens": 0, "project/search tokens": 0, "organization tokens": 0}},
 		} {
-			if a := w.draw(step.ask); a.OverallCode != isOK {
-				w.t.Errorf("%v: got %v", step.ask, a)
+			if a := w.draw(step.ask); a.OverallCode != isOK || len(a.RequestHeadersToAdd) > 0 {
+				w.t.Errorf("%v: got %v, want OK, and no target: nothing goes anywhere", step.ask, a)
 			}
 			w.wantHeld(step.want)
 		}
