@@ -33,7 +33,7 @@ func TestSeeds(t *testing.T) {
 	case seeds == 0 && testing.Short():
 		seeds = 3 * len(names)
 	case seeds == 0:
-		seeds = 10_000
+		seeds = 4_000
 	}
 	if seeds == 1 && len(names) == 1 && testing.Verbose() {
 		r := Run(names[0], *fromFlag, Options{Story: os.Stdout})
