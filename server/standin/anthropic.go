@@ -19,7 +19,8 @@ func (anthropic) key(r *http.Request) bool {
 	return r.Header.Get("X-Api-Key") != "" || strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ")
 }
 
-// header tells of each metric when it is whole again; what is left of tokens, in thousands.
+// header tells of each metric when it is whole again; what is left of tokens, in thousands, but
+// never more than the limit.
 func (anthropic) header(h http.Header, limits []provider.Standing, now time.Time) {
 	h.Set("Anthropic-Organization-Id", "00000000-0000-0000-0000-000000000000")
 	for _, what := range []struct {
@@ -35,7 +36,7 @@ func (anthropic) header(h http.Header, limits []provider.Standing, now time.Time
 		}
 		left := s.Remaining()
 		if what.of != provider.Requests {
-			left = (left + 500) / 1000 * 1000
+			left = min((left+500)/1000*1000, s.Quota)
 		}
 		name := "Anthropic-Ratelimit-" + what.name
 		h.Set(name+"-Limit", strconv.FormatInt(s.Quota, 10))

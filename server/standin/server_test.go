@@ -247,6 +247,15 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// TestRoundedHeaders: what is left, in thousands, is never more than the limit.
+func TestRoundedHeaders(t *testing.T) {
+	a := start(t, standin.Options{Provider: limits(provider.Sliding, 10, 700)})
+	w := a.post(apis[3].path, fmt.Sprintf(apis[3].body, ""))
+	if got, want := w.Header.Get("Anthropic-Ratelimit-Tokens-Remaining"), "700"; w.StatusCode != 200 || got != want {
+		t.Errorf("%d, %s tokens remain, want %s", w.StatusCode, got, want)
+	}
+}
+
 // TestBadRequests are answered with what is wrong, and cost nothing.
 func TestBadRequests(t *testing.T) {
 	a := start(t, standin.Options{Provider: limits(provider.Sliding, 10, 1000)})
