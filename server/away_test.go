@@ -93,14 +93,19 @@ func newAwayWorld(t *testing.T, s *redistest.Server, policy string) *awayWorld {
 
 func newAwayWorldOf(t *testing.T, s *redistest.Server, yaml, policy string) *awayWorld {
 	t.Helper()
+	return newAwayWorldWithin(t, s, yaml, policy, storeTimeout)
+}
+
+func newAwayWorldWithin(t *testing.T, s *redistest.Server, yaml, policy string, timeout time.Duration) *awayWorld {
+	t.Helper()
 	proxy := redistest.StartProxy(t, s.Address())
-	log, err := redis.Open(t.Context(), proxy.URL(), redis.Options{Timeout: storeTimeout})
+	log, err := redis.Open(t.Context(), proxy.URL(), redis.Options{Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
 	unsure := &unsureLog{Log: log}
 	w := newWorldOf(t, Options{
-		Config: parse(t, strings.ReplaceAll(yaml, "WHEN", policy)), Log: unsure, SnapshotEvery: 256 << 10, StoreTimeout: storeTimeout,
+		Config: parse(t, strings.ReplaceAll(yaml, "WHEN", policy)), Log: unsure, SnapshotEvery: 256 << 10, StoreTimeout: timeout,
 	})
 	t.Cleanup(func() {
 		w.close()

@@ -30,13 +30,21 @@ descriptors:
 // proxy of its own.
 func newDomainWorld(t *testing.T, s *redistest.Server, limits string) *awayWorld {
 	t.Helper()
+	return newDomainWorldOf(t, s, limits, storeTimeout)
+}
+
+// patience is a timeout that no machine is so busy for: where Redis shall not seem to be away.
+const patience = 10 * time.Second
+
+func newDomainWorldOf(t *testing.T, s *redistest.Server, limits string, timeout time.Duration) *awayWorld {
+	t.Helper()
 	proxy := redistest.StartProxy(t, s.Address())
-	log, err := redis.Open(t.Context(), proxy.URL(), redis.Options{Timeout: storeTimeout})
+	log, err := redis.Open(t.Context(), proxy.URL(), redis.Options{Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := newWorldOf(t, Options{
-		Config: parse(t, small), Log: log, SnapshotEvery: 256 << 10, StoreTimeout: storeTimeout, Envoy: EnvoyOptions{Limits: limitsOf(t, limits)},
+		Config: parse(t, small), Log: log, SnapshotEvery: 256 << 10, StoreTimeout: timeout, Envoy: EnvoyOptions{Limits: limitsOf(t, limits)},
 	})
 	t.Cleanup(func() {
 		w.close()
@@ -56,14 +64,18 @@ func (w *awayWorld) passes(user string) (bool, error) {
 // TestDomainReplicas: processes that share a store let no more through together than one may.
 func TestDomainReplicas(t *testing.T) {
 	s := redistest.Start(t)
-	worlds := []*awayWorld{newDomainWorld(t, s, hourly), newDomainWorld(t, s, hourly)}
-	var passed, refused atomic.Int64
+	worlds := []*awayWorld{newDomainWorldOf(t, s, hourly, patience), newDomainWorldOf(t, s, hourly, patience)}
+	var passed, refused, doubtful atomic.Int64 // doubtful: on a busy machine Redis may seem away, and has charged
 	var all sync.WaitGroup
 	for _, w := range worlds {
 		for range 16 {
 			all.Go(func() {
 				for range 40 {
 					ok, err := w.passes("alice")
+					for start := time.Now(); status.Code(err) == codes.Unavailable && time.Since(start) < 20*time.Second; ok, err = w.passes("alice") {
+						doubtful.Add(1)
+						time.Sleep(10 * time.Millisecond)
+					}
 					switch {
 					case err != nil:
 						t.Error(err)
@@ -77,12 +89,16 @@ func TestDomainReplicas(t *testing.T) {
 		}
 	}
 	all.Wait()
-	if passed.Load() != 500 || refused.Load() != 2*16*40-500 {
-		t.Errorf("%d passed and %d were refused, want 500 and %d", passed.Load(), refused.Load(), 2*16*40-500)
+	n, doubts := passed.Load(), doubtful.Load()
+	if n > 500 || n < 500-doubts || n+refused.Load() != 2*16*40 {
+		t.Errorf("%d passed, %d were refused and %d are in doubt, want 500 of %d to pass", n, refused.Load(), doubts, 2*16*40)
 	}
 	a, err := worlds[1].shouldRateLimit("gateway", hitting(0, descriptor("path", "/")))
-	if err != nil || a.Statuses[0].LimitRemaining != 100000-500 {
-		t.Errorf("got %v, %v: what was refused must not be charged elsewhere", a, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := int64(a.Statuses[0].LimitRemaining); left > 100000-n || left < 100000-n-doubts {
+		t.Errorf("got %v: what was refused must not be charged elsewhere", a)
 	}
 }
 
@@ -175,7 +191,7 @@ func TestDomainCut(t *testing.T) {
 // TestDomainReloadWhile: calls go on, and each is decided, while limits come and go.
 func TestDomainReloadWhile(t *testing.T) {
 	s := redistest.Start(t)
-	w := newDomainWorld(t, s, hourly)
+	w := newDomainWorldOf(t, s, hourly, patience)
 	var calls atomic.Int64
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

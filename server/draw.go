@@ -245,8 +245,12 @@ func (d *drawing) force() error {
 	return c.out.err
 }
 
-// giveBack gives back what was drawn for a call that nothing names.
+// giveBack gives back what was drawn for a call that nothing names. It may have been another
+// project's, so who may call for some projects alone has to name the call.
 func (d *drawing) giveBack() error {
+	if d.caller != nil && !d.caller.AnyProject() {
+		return &access.Denied{What: "project", Name: "*"}
+	}
 	var back limiter.GiveBack
 	if err := d.e.policy.GiveBack(&d.draw, &back); err != nil {
 		return err

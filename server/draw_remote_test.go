@@ -23,7 +23,7 @@ func (w *awayWorld) heldNow(scope, name string) int64 {
 func TestDrawElsewhere(t *testing.T) {
 	const pool = "pool/main/gpt"
 	s := redistest.Start(t)
-	a, b := newAwayWorldOf(t, s, drawnOn, ""), newAwayWorldOf(t, s, drawnOn, "")
+	a, b := newAwayWorldWithin(t, s, drawnOn, "", patience), newAwayWorldWithin(t, s, drawnOn, "", patience)
 	type figures [3]int64
 	holds := func() figures {
 		return figures{b.heldNow(pool, "tokens/min"), b.heldNow(pool, "requests/min"), b.heldNow(pool, "concurrency")}

@@ -198,6 +198,7 @@ func TestDrawCredentials(t *testing.T) {
 			{"a worker", searchKey, descriptor("a", "b"), codes.PermissionDenied},
 			{"another project", gatewayKey, descriptor("project", "other"), codes.PermissionDenied},
 			{"another class", gatewayKey, descriptor("priority_class", "batch"), codes.PermissionDenied},
+			{"what may be another's is given back", gatewayKey, hitsAt(-100, descriptor("project", "search")), codes.PermissionDenied},
 			{"its own by name", gatewayKey, hitsAt(100, descriptor("project", "search")), codes.OK},
 			{"its own by default", gatewayKey, hitsAt(10, descriptor("a", "b")), codes.OK},
 		} {

@@ -94,7 +94,9 @@ func TestCountersOfLostTail(t *testing.T) {
 			t.Errorf("%c: %d are left, want %d", name, got, want)
 		}
 	}
+	a.turn.Lock()
 	a.replica.Break(t.Context()) // it loads again: there is nothing to put back
+	a.turn.Unlock()
 	a.read()
 	same(t, a, b)
 	if got := a.left('x'); got != 64 {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,14 +31,15 @@ func TestWatchDirectory(t *testing.T) {
 	do(os.Symlink("..data/a.yaml", filepath.Join(dir, "a.yaml")))
 	synctest.Test(t, func(t *testing.T) {
 		const every = time.Second
-		changes, asked := 0, make(chan os.Signal)
-		go watch(t.Context(), dir, stampOf(dir), every, asked, func() { changes++ })
+		var changes atomic.Int32
+		asked := make(chan os.Signal)
+		go watch(t.Context(), dir, stampOf(dir), every, asked, func() { changes.Add(1) })
 		time.Sleep(every / 2) // looks are between the steps
 		look := func() { time.Sleep(every); synctest.Wait() }
 		for _, step := range []struct {
 			what string
 			do   func()
-			want int // changes, after it
+			want int32 // changes, after it
 		}{
 			{"nothing", func() {}, 0},
 			{"a file more", func() { put("limits/b.yaml", "domain: b") }, 0},
@@ -63,8 +65,8 @@ func TestWatchDirectory(t *testing.T) {
 		} {
 			step.do()
 			look()
-			if changes != step.want {
-				t.Errorf("%s: got %d changes, want %d", step.what, changes, step.want)
+			if got := changes.Load(); got != step.want {
+				t.Errorf("%s: got %d changes, want %d", step.what, got, step.want)
 			}
 		}
 	})
