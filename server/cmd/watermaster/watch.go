@@ -47,6 +47,9 @@ func stampOf(path string) (s stamp) {
 	return s
 }
 
+// missedLooks is after how many looks what is not there is taken for gone.
+const missedLooks = 10
+
 func (s stamp) exists() bool { return len(s.files) > 0 }
 
 func (s stamp) same(t stamp) bool {
@@ -57,12 +60,13 @@ func (s stamp) same(t stamp) bool {
 }
 
 // watch calls changed when the file or directory becomes another than it was last, and
-// whenever asked. What is not there is being replaced: nothing is done until it is. A
+// whenever asked. What is not there is being replaced: nothing is done until it is, or until it
+// has not been for so many looks that somebody should hear of it. A
 // directory is written file by file: nothing is done until it is the same at two looks.
 func watch(ctx context.Context, path string, last stamp, every time.Duration, asked <-chan os.Signal, changed func()) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	seen := last
+	seen, missed := last, 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,6 +79,11 @@ func watch(ctx context.Context, path string, last stamp, every time.Duration, as
 			now := stampOf(path)
 			settled := !now.directory || now.same(seen)
 			seen = now
+			if now.exists() {
+				missed = 0
+			} else if missed++; missed == missedLooks {
+				changed() // who looks for it says what is wrong
+			}
 			if now.exists() && settled && !now.same(last) {
 				last = now
 				changed()

@@ -71,3 +71,38 @@ func TestWatchDirectory(t *testing.T) {
 		}
 	})
 }
+
+// TestWatchMissing: what is gone for long is told once, and is no change when it is back as it was.
+func TestWatchMissing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte("a: b"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		const every = time.Second
+		var told atomic.Int32
+		go watch(t.Context(), path, stampOf(path), every, nil, func() { told.Add(1) })
+		time.Sleep(every / 2)
+		for _, step := range []struct {
+			from, to string
+			looks    time.Duration
+			want     int32
+		}{
+			{path, path + ".old", missedLooks - 1, 0},
+			{"", "", 1, 1},
+			{"", "", 3 * missedLooks, 1},
+			{path + ".old", path, 3, 1},
+		} {
+			if step.from != "" {
+				if err := os.Rename(step.from, step.to); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(step.looks * every)
+			synctest.Wait()
+			if got := told.Load(); got != step.want {
+				t.Errorf("%+v: told %d times", step, got)
+			}
+		}
+	})
+}
