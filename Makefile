@@ -70,8 +70,7 @@ test-race:
 test-fuzz:
 	@go test -list '^Fuzz' ./... \
 	| awk '/^Fuzz/ {f[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, f[i]; n = 0}' \
-	| xargs -P 3 -n 2 sh -c 'echo "fuzz $$0 $$1"; \
-		exec go test -run "^$$" -fuzz "^$$1\$$" -fuzztime $(FUZZTIME) -parallel 1 -timeout $(TIMEOUT) "$$0" </dev/null'
+	| xargs -P 3 -I{} sh -c '.ci/fuzz {} $(FUZZTIME) -timeout $(TIMEOUT)'
 
 .PHONY: bench
 bench: ## Run the benchmarks that match BENCH, COUNT times
