@@ -92,15 +92,24 @@ torture: tools ## Run SEEDS worlds of the simulation, and the long figures of th
 	go test ./server/cmd/watermaster/faults -count 1 -timeout 12h -v -run '$(TORTURE)' -args -torture
 
 .PHONY: generate
-generate: ## Generate Go and the OpenAPI document from proto/
+generate: .bin/generate/bin/python ## Generate what proto/ says, for the service and the clients (needs Python and npx)
 	$(BUF) generate
+	cd clients && $(BUF) generate
+
+# protoc, in the oldest version whose code runs with all of Python's protobuf 6 and 7.
+.bin/generate/bin/python:
+	python3 -m venv .bin/generate
+	.bin/generate/bin/pip install --quiet --disable-pip-version-check grpcio-tools==1.73.1
 
 .PHONY: generate-check
-generate-check: ## Fail if what is generated is not current
+generate-check: .bin/generate/bin/python ## Fail if what is generated is not current
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	$(BUF) generate -o "$$dir"; \
 	diff -r -x '*.proto' -x '*.yaml' -x '*_test.go' -x doc.go -x openapi.go "$$dir/proto/watermaster" proto/watermaster \
 	&& diff -r "$$dir/server/web/internal" server/web/internal \
+	&& (cd clients && $(BUF) generate -o "$$dir/clients") \
+	&& for code in go/watermaster python/src/watermaster/v1 typescript/src/watermaster typescript/src/google; do \
+		diff -r -x '__*' "$$dir/clients/$$code" "clients/$$code"; done \
 	|| { echo 'make: generated code is not current; run make generate' >&2; exit 1; }
 
 .PHONY: lint
