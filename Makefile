@@ -109,7 +109,7 @@ generate-check: .bin/generate/bin/python ## Fail if what is generated is not cur
 	&& diff -r "$$dir/server/web/internal" server/web/internal \
 	&& (cd clients && $(BUF) generate -o "$$dir/clients") \
 	&& for code in go/watermaster python/src/watermaster/v1 typescript/src/watermaster typescript/src/google; do \
-		diff -r -x '__*' "$$dir/clients/$$code" "clients/$$code"; done \
+		diff -r -x "__*" "$$dir/clients/$$code" "clients/$$code" || exit 1; done \
 	|| { echo 'make: generated code is not current; run make generate' >&2; exit 1; }
 
 .PHONY: lint
