@@ -77,7 +77,7 @@ func build(ctx context.Context, binary, dir string, b budget, wrapped bool) (s *
 	p, address, err := serve(ctx, "the provider", []string{
 		binary, "provider", "--listen", "127.0.0.1:0", "--window", b.window.String(),
 		"--requests", n(b.requests), "--tokens", n(b.tokens), "--concurrency", n(b.concurrency),
-		"--latency", latency.String(), "--rate", strconv.Itoa(rate),
+		"--latency", latency.String(), "--rate", strconv.Itoa(rate), "--count-rejected", // as OpenAI does
 	}, servesHTTP)
 	if err != nil {
 		return s, err
