@@ -33,8 +33,8 @@ func BenchmarkWrapper(b *testing.B) {
 		}
 	}
 	for _, l := range []language{
-		{"Python", []string{filepath.Join(root, ".bin/clients/bin/python"), filepath.Join(root, "clients/python/tests/overhead.py")}},
-		{"TypeScript", []string{"node", "--expose-gc", filepath.Join(root, "clients/typescript/test/overhead.mjs")}},
+		{"Python", []string{root + "/.bin/clients/bin/python", root + "/clients/python/tests/overhead.py"}},
+		{"TypeScript", []string{"node", "--expose-gc", root + "/clients/typescript/test/overhead.mjs"}},
 		{"Go", []string{overhead}},
 	} {
 		if missing := missing(l); missing != "" {

@@ -13,8 +13,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := show(ctx); err != nil {
+	err := show(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "fleet:", err)
 		os.Exit(1)
 	}
@@ -35,9 +36,9 @@ func show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	p := plan{
-		root: root, binary: filepath.Join(root, ".bin/watermaster"), dir: dir, languages: languages(root),
+		root: root, binary: root + "/.bin/watermaster", dir: dir, languages: languages(root),
 		workers: *workers, crews: 3, budget: standard, warm: 3 * standard.window, measured: *measured,
 		ttl: 5 * time.Second, progress: os.Stderr,
 	}

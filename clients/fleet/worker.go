@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -21,9 +20,9 @@ type language struct {
 // installs what they need.
 func languages(root string) []language {
 	return []language{
-		{"Python", []string{filepath.Join(root, ".bin/clients/bin/python"), filepath.Join(root, "clients/python/tests/worker.py")}},
-		{"TypeScript", []string{"node", filepath.Join(root, "clients/typescript/test/worker.mjs")}},
-		{"Go", []string{filepath.Join(root, ".bin/worker")}},
+		{"Python", []string{root + "/.bin/clients/bin/python", root + "/clients/python/tests/worker.py"}},
+		{"TypeScript", []string{"node", root + "/clients/typescript/test/worker.mjs"}},
+		{"Go", []string{root + "/.bin/worker"}},
 	}
 }
 
