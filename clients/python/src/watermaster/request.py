@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 from urllib.parse import unquote, urlsplit
 
-from ._estimate import Walk, tokens
+from .estimate import Walk, tokens
 
 # The longer ones first: a chat's path ends in /completions, too.
 _WIRES = (

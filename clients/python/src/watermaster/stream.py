@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from .answer import Usage
+
 _MOST = 10**12  # the service takes no more
 
 # Events are only parsed where they can matter. In a text the quotes would be escaped.
@@ -25,19 +27,6 @@ _STATUS = {
 
 
 @dataclass
-class Tokens:
-    """What a call has used. None: not told."""
-
-    input_tokens: Optional[int] = None
-    output_tokens: Optional[int] = None
-    cached_input_tokens: Optional[int] = None
-    cache_write_input_tokens: Optional[int] = None
-
-    def __bool__(self) -> bool:
-        return self != Tokens()
-
-
-@dataclass
 class Failure:
     """An error that came within a stream, after a good status."""
 
@@ -45,7 +34,7 @@ class Failure:
     body: Any
 
 
-def read_body(wire: str, content: bytes) -> Optional[Tokens]:
+def read_body(wire: str, content: bytes) -> Optional[Usage]:
     """Reads the usage of a whole answer; None: it has none."""
     try:
         body = json.loads(content)
@@ -54,7 +43,7 @@ def read_body(wire: str, content: bytes) -> Optional[Tokens]:
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
         return None
-    return _normalize(wire, [usage]) or None
+    return _normalize(wire, [usage])
 
 
 def response_id(content: bytes) -> Optional[str]:
@@ -73,8 +62,13 @@ def _whole(value: Any) -> Optional[int]:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else None
 
 
-def _normalize(wire: str, told: list[dict[str, Any]]) -> Tokens:
+def _normalize(wire: str, told: list[dict[str, Any]]) -> Optional[Usage]:
     """Reads usage objects in their order: each is cumulative, what a later one leaves out stays."""
+    usage = _read(wire, told)
+    return None if usage == Usage() else usage
+
+
+def _read(wire: str, told: list[dict[str, Any]]) -> Usage:
     merged: dict[str, Any] = {}
     for usage in told:
         merged.update((key, value) for key, value in usage.items() if value is not None)
@@ -83,7 +77,7 @@ def _normalize(wire: str, told: list[dict[str, Any]]) -> Tokens:
         written = _whole(merged.get("cache_creation_input_tokens"))
         cached = _whole(merged.get("cache_read_input_tokens"))
         whole = None if fresh is None else _whole(fresh + (written or 0) + (cached or 0))
-        return Tokens(whole, _whole(merged.get("output_tokens")), cached, written)
+        return Usage(whole, _whole(merged.get("output_tokens")), cached, written)
     prefix = ("prompt", "completion") if wire in ("chat", "completions", "embeddings") else ("input", "output")
     details = merged.get(prefix[0] + "_tokens_details")
     if not isinstance(details, dict):
@@ -91,7 +85,7 @@ def _normalize(wire: str, told: list[dict[str, Any]]) -> Tokens:
     cached = _whole(details.get("cached_tokens"))
     if cached is None:
         cached = _whole(merged.get("prompt_cache_hit_tokens"))
-    return Tokens(
+    return Usage(
         _whole(merged.get(prefix[0] + "_tokens")),
         _whole(merged.get(prefix[1] + "_tokens")),
         cached,
@@ -120,9 +114,9 @@ class Reader:
         self.response_id: Optional[str] = None
 
     @property
-    def usage(self) -> Optional[Tokens]:
+    def usage(self) -> Optional[Usage]:
         """What was told so far; None: nothing."""
-        return (_normalize(self._wire, self._usage) or None) if self._usage else None
+        return _normalize(self._wire, self._usage) if self._usage else None
 
     def feed(self, chunk: bytes) -> bytes:
         """Takes in what came, and gives what the caller gets of it now."""
