@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from watermaster import form, request, stream, way
 
 DATA = Path(__file__).parents[2] / "testdata"
@@ -59,7 +60,9 @@ def test_usage(case: dict[str, Any]) -> None:
 @cases("targets")
 def test_target(case: dict[str, Any]) -> None:
     target = SimpleNamespace(**case["target"])
-    got = way.follow(case["wire"], case["url"], case["body"]["model"], target, case["account"], case["keys"], case["route"])
+    got = way.follow(
+        case["wire"], case["url"], case["body"]["model"], target, case["account"], case["keys"], case["route"]
+    )
     want = case["want"]
     if want is None:
         assert got is None

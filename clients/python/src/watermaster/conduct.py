@@ -8,15 +8,15 @@ same, and each step can be tested without a network.
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import threading
-import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any
 
 from . import form, way
 from .answer import Advice, Observation, Outcome, Usage
@@ -56,11 +56,11 @@ class Answer:
     status: int
     headers: list[tuple[str, str]]
     #: Whole, where it is an error's or our own. None: it is `response`'s, and still to be read.
-    body: Optional[bytes] = None
+    body: bytes | None = None
     response: Any = None
-    ending: Optional["Ending"] = None
+    ending: Ending | None = None
 
-    def get(self, name: str) -> Optional[str]:
+    def get(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
@@ -72,7 +72,7 @@ class Wait:
     """Ask the service → Lease."""
 
     question: Question
-    deadline: Optional[float]
+    deadline: float | None
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Sleep:
     seconds: float
 
 
-Step = Union[Wait, Send, Read, Settle, Sleep]
+Step = Wait | Send | Read | Settle | Sleep
 Steps = Generator[Step, Any, Answer]
 
 
@@ -125,8 +125,8 @@ class Ending:
     status: int
     rates: dict[str, str]
     wire: str
-    learn: Callable[[Optional[Usage], Optional[str]], None]
-    reader: Optional[Reader] = None  # of a stream
+    learn: Callable[[Usage | None, str | None], None]
+    reader: Reader | None = None  # of a stream
     parts: list[bytes] = field(default_factory=list)  # of a plain body
 
     def feed(self, chunk: bytes) -> bytes:
@@ -144,7 +144,11 @@ class Ending:
             return rest
         whole = b"".join(self.parts)
         self.parts.clear()
-        self._release(Outcome.UNSPECIFIED, read_body(self.wire, whole), response_id(whole) if self.wire == "responses" else None)
+        self._release(
+            Outcome.UNSPECIFIED,
+            read_body(self.wire, whole),
+            response_id(whole) if self.wire == "responses" else None,
+        )
         return b""
 
     def cut(self) -> None:
@@ -157,9 +161,13 @@ class Ending:
             body = json.dumps({"error": reader.failure.body}, ensure_ascii=False).encode()
             self._release(Outcome.UNSPECIFIED, reader.usage, None, reader.failure.status, body)
         else:
-            self._release(Outcome.UNSPECIFIED if reader.ended else Outcome.UNKNOWN, reader.usage, reader.response_id)
+            self._release(
+                Outcome.UNSPECIFIED if reader.ended else Outcome.UNKNOWN, reader.usage, reader.response_id
+            )
 
-    def _release(self, outcome: Outcome, usage: Optional[Usage], response: Optional[str], status: int = 0, body: bytes = b"") -> None:
+    def _release(
+        self, outcome: Outcome, usage: Usage | None, response: str | None, status: int = 0, body: bytes = b""
+    ) -> None:
         status = status or self.status
         observation = Observation(status, self.rates, form.told_body(status, body))
         self.lease.release(outcome, usage, observation, self.started_after)
@@ -173,13 +181,16 @@ class Conduct:
     def __init__(self, limiter: Limiter) -> None:
         self.limiter = limiter
         self.options = limiter.options
+        self._now = limiter.clock.now
         self._ratios = Ratios()
         self._sizes: OrderedDict[str, int] = OrderedDict()  # tokens of a response and all before it, by its id
         self._lock = threading.Lock()
         self._count, self._exact = counter(self.options.tokenizer)
 
-    def steps(self, method: str, url: str, headers: list[tuple[str, str]], content: Callable[[], bytes]) -> Optional[Steps]:
-        """Begins a request. None: it is not limited, and is to be sent without the headers that `clean` leaves out."""
+    def steps(
+        self, method: str, url: str, headers: list[tuple[str, str]], content: Callable[[], bytes]
+    ) -> Steps | None:
+        """Begins a request. None: it is not limited, and is sent as `clean` leaves it."""
         request = read(method, url, content, self._count)
         if request is None:
             return None
@@ -193,26 +204,28 @@ class Conduct:
             status, said_, body = form.trouble(request.wire, "", "INVALID_ARGUMENT", str(error))
             return Answer(status, list(said_.items()), body)
         request_id = call.request_id or str(uuid.uuid4())
-        began = time.monotonic()
+        began = self._now()
         deadline = began + call.max_wait if call.max_wait is not None else None
         repeated = _retry_count(headers)
         retries = max(0, options.retries - repeated)
         question = self._question(request, outgoing.url, call, request_id)
         excluded: list[str] = []
-        failed: Optional[Answer] = None  # the provider's own, of the attempt before
+        failed: Answer | None = None  # the provider's own, of the attempt before
         at_least = repeated
         while True:
             question.attempt = self.limiter.attempt(request_id, at_least) if call.request_id else at_least
             at_least = question.attempt + 1
             question.exclude_accounts = tuple(excluded)
             if deadline is not None:
-                question.call = replace(call, max_wait=max(0.0, deadline - time.monotonic()))
+                question.call = replace(call, max_wait=max(0.0, deadline - self._now()))
             try:
                 lease: Lease = yield Wait(question, deadline)
             except Rejected as no:
                 if failed is not None:
                     return self._last(failed)
-                said_, body = form.refusal(request.wire, request_id, no.reason, no.retry_after, no.binding, no.message)
+                said_, body = form.refusal(
+                    request.wire, request_id, no.reason, no.retry_after, no.binding, no.message
+                )
                 return Answer(429, list(said_.items()) + self._pressed(None), body)
             except (CallError, Unavailable) as error:
                 if failed is not None:
@@ -221,19 +234,24 @@ class Conduct:
                 status, said_, body = form.trouble(request.wire, request_id, code, error.message)
                 return Answer(status, list(said_.items()), body)
             account = lease.target.account if lease.target is not None else ""
-            sent = self._address(request, outgoing, lease, bool(call.route))
-            if sent is None:
+            addressed = self._address(request, outgoing, lease, bool(call.route))
+            if addressed is None:
                 lease.release(Outcome.UNSENT)
                 if account in excluded or len(excluded) >= 64:
-                    status, said_, body = form.trouble(request.wire, request_id, "INTERNAL", f"account {account} was granted again, which this worker cannot call")
+                    status, said_, body = form.trouble(
+                        request.wire,
+                        request_id,
+                        "INTERNAL",
+                        f"account {account} was granted again, which this worker cannot call",
+                    )
                     return Answer(status, list(said_.items()), body)
                 excluded.append(account)
                 continue
             if not lease.in_time():
                 lease.release(Outcome.UNSENT)
                 continue
-            started_after = time.monotonic() - lease.asked_at
-            hide = sent.headers.pop() == _HIDE
+            started_after = self._now() - lease.asked_at
+            sent, hide = addressed
             try:
                 answer: Answer = yield Send(sent)
             except NotSent as error:
@@ -260,7 +278,9 @@ class Conduct:
                 lease.release(Outcome.UNSPECIFIED, None, Observation(answer.status, rates, ""), started_after)
                 raise
             observation = Observation(answer.status, rates, form.told_body(answer.status, answer.body))
-            advice: Optional[Advice] = yield Settle(lease, {"observation": observation, "started_after": started_after})
+            advice: Advice | None = yield Settle(
+                lease, {"observation": observation, "started_after": started_after}
+            )
             if advice is None:
                 advice = _own_advice(answer)
             if retries == 0 or not advice.retry or not (yield from self._pause(advice.retry_after, 0, deadline)):
@@ -281,7 +301,7 @@ class Conduct:
         return Question(
             call=call,
             model=request.model,
-            input_tokens=-int(-estimate * factor // 1),
+            input_tokens=math.ceil(estimate * factor),
             request_id=request_id,
             max_output_tokens=request.max_output_tokens,
             units=request.units,
@@ -289,8 +309,10 @@ class Conduct:
             providers=way.providers(request.wire, url, bool(options.keys) or bool(options.account)),
         )
 
-    def _address(self, request: Request, outgoing: Outgoing, lease: Lease, routed: bool) -> Optional[Outgoing]:
-        """Turns the request to where the lease says. None: this worker cannot. The last header says what to hide."""
+    def _address(
+        self, request: Request, outgoing: Outgoing, lease: Lease, routed: bool
+    ) -> tuple[Outgoing, bool] | None:
+        """Turns the request to where the lease says; and is its usage to be hidden? None: this worker cannot."""
         options = self.options
         target = lease.target
         found = (
@@ -302,20 +324,24 @@ class Conduct:
             return None
         add_usage = request.add_usage and not (target is not None and target.provider == "mistral")
         body = dict(request.body)
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") if way.edit(body, found, add_usage) else outgoing.body
+        content = outgoing.body
+        if way.edit(body, found, add_usage):
+            content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
         without = {*found.without, *found.headers, "content-length", "host", "accept-encoding"}
         headers = [(name, value) for name, value in outgoing.headers if name.lower() not in without]
         headers += found.headers.items()
         # A compressor would hold events back; and it is read here what passes.
         headers.append(("accept-encoding", "identity"))
-        headers.append(_HIDE if add_usage else _SHOW)
-        return Outgoing(outgoing.method, found.url, headers, content)
+        return Outgoing(outgoing.method, found.url, headers, content), add_usage
 
-    def _learner(self, request: Request) -> Callable[[Optional[Usage], Optional[str]], None]:
+    def _learner(self, request: Request) -> Callable[[Usage | None, str | None], None]:
         ratio = self._ratios.of(request.model, self._exact(request.model))
-        estimate, text_only = request.input_tokens, request.text_only and "previous_response_id" not in request.body
+        estimate, text_only = (
+            request.input_tokens,
+            request.text_only and "previous_response_id" not in request.body,
+        )
 
-        def learn(usage: Optional[Usage], response: Optional[str]) -> None:
+        def learn(usage: Usage | None, response: str | None) -> None:
             if usage is None or usage.input_tokens is None:
                 return
             if text_only:
@@ -338,7 +364,7 @@ class Conduct:
             )
         return told + self._pressed(lease)
 
-    def _pressed(self, lease: Optional[Lease]) -> list[tuple[str, str]]:
+    def _pressed(self, lease: Lease | None) -> list[tuple[str, str]]:
         pressure = lease.pressure if lease is not None else self.limiter.pressure
         if pressure is None:
             return []
@@ -349,11 +375,11 @@ class Conduct:
             told.append((_PREFIX + "agent-profile", pressure.agent_profile))
         return told
 
-    def _pause(self, seconds: Optional[float], doubled: int, deadline: Optional[float]) -> Generator[Step, Any, bool]:
+    def _pause(self, seconds: float | None, doubled: int, deadline: float | None) -> Generator[Step, Any, bool]:
         """Waits before a further attempt. False: the patience does not last until then."""
         if seconds is None:
             seconds = 0.5 * 2**doubled * (0.75 + random.random() / 4) if doubled else 0.0
-        if seconds > _LONGEST_RETRY or (deadline is not None and time.monotonic() + seconds >= deadline):
+        if seconds > _LONGEST_RETRY or (deadline is not None and self._now() + seconds >= deadline):
             return False
         if seconds > 0:
             yield Sleep(seconds)
@@ -365,10 +391,6 @@ class Conduct:
             answer.headers = [(name, value) for name, value in answer.headers if name.lower() != "x-should-retry"]
             answer.headers.append(("x-should-retry", "false"))
         return answer
-
-
-_HIDE = (_PREFIX + "usage", "hide")
-_SHOW = (_PREFIX + "usage", "show")
 
 
 def _own_advice(answer: Answer) -> Advice:
@@ -410,7 +432,8 @@ def said(headers: list[tuple[str, str]]) -> Call:
             values[key] = _part(value)
         else:
             raise Misspelt(
-                f"{name} is no header for the service; known are Project, Priority-Class, Route, Request-Id, Max-Wait, Min-Quality and Affinity-Key"
+                f"{name} is no header for the service; known are "
+                "Project, Priority-Class, Route, Request-Id, Max-Wait, Min-Quality and Affinity-Key"
             )
     return Call(**values)
 
@@ -426,7 +449,9 @@ def seconds(text: str) -> float:
         if not found or "".join(amount + unit for amount, unit in found) != text:
             value = -1.0
     if not 0 <= value <= 86400:
-        raise Misspelt(f'x-watermaster-max-wait must be seconds or a duration such as "500ms" or "2m", at most 24 h, not {text!r}')
+        raise Misspelt(
+            f'x-watermaster-max-wait must be seconds or a duration such as "500ms", at most 24 h, not {text!r}'
+        )
     return value
 
 
@@ -438,5 +463,3 @@ def _part(text: str) -> float:
     if not 0 <= value <= 1:
         raise Misspelt(f"x-watermaster-min-quality must be within 0 to 1, not {text!r}")
     return value
-
-

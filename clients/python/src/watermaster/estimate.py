@@ -10,18 +10,30 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any
 
 # What each character is not, so that what is left can be counted at once.
 _SYMBOLS = b'0123456789{}[]":,;=<>()/\\+_|#$%&*@~^'
 _WHITE = b" \t\n\r"
 
 #: Counts the tokens of a text for a model; None where it does not know the model.
-Tokenizer = Callable[[str, str], Optional[int]]
+Tokenizer = Callable[[str, str], int | None]
 
 #: Keys of objects whose values are no part of the prompt.
 _NAMES = frozenset(
-    ("id", "type", "role", "status", "tool_call_id", "call_id", "tool_use_id", "cache_control", "signature", "encrypted_content")
+    (
+        "id",
+        "type",
+        "role",
+        "status",
+        "tool_call_id",
+        "call_id",
+        "tool_use_id",
+        "cache_control",
+        "signature",
+        "encrypted_content",
+    )
 )
 _IMAGES = frozenset(("image_url", "input_image", "image"))
 _FILES = frozenset(("input_audio", "file", "input_file", "document"))
@@ -94,7 +106,9 @@ def _schema_bytes(value: Any) -> int:
     if isinstance(value, str):
         return len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, dict):
-        return sum(len(key.encode("utf-8", "surrogatepass")) + 4 + _schema_bytes(part) for key, part in value.items())
+        return sum(
+            len(key.encode("utf-8", "surrogatepass")) + 4 + _schema_bytes(part) for key, part in value.items()
+        )
     if isinstance(value, list):
         return sum(map(_schema_bytes, value))
     return 0 if value is None or isinstance(value, bool) else 4

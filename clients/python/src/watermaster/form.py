@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Iterable, Mapping, Optional, Protocol, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 _RATE_HEADERS = (
     "x-ratelimit",
@@ -33,7 +34,7 @@ class Binding(Protocol):
     @property
     def metric(self) -> str: ...
     @property
-    def window(self) -> Optional[float]: ...
+    def window(self) -> float | None: ...
     @property
     def quota(self) -> int: ...
     @property
@@ -44,7 +45,7 @@ def _amount(value: float) -> str:
     return f"{value:.12g}"
 
 
-def error_body(wire: str, message: str, kind: str, code: Optional[str], anthropic: str) -> bytes:
+def error_body(wire: str, message: str, kind: str, code: str | None, anthropic: str) -> bytes:
     """An error's body as the provider of a wire format words it."""
     if wire == "messages":
         body: dict[str, Any] = {"type": "error", "error": {"type": anthropic, "message": message}}
@@ -54,7 +55,7 @@ def error_body(wire: str, message: str, kind: str, code: Optional[str], anthropi
 
 
 def refusal(
-    wire: str, request_id: str, reason: str, retry_after: Optional[float], binding: Sequence[Binding], message: str
+    wire: str, request_id: str, reason: str, retry_after: float | None, binding: Sequence[Binding], message: str
 ) -> tuple[dict[str, str], bytes]:
     """The headers and body of a 429 that tells of a refusal."""
     text = f"watermaster: {message or reason}"

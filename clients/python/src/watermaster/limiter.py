@@ -94,7 +94,7 @@ class Limiter:
             tokenizer=tokenizer,
         )
         self.pressure = Pressure()  # the latest that was told
-        self._clock = clock or Clock()
+        self.clock = self._clock = clock or Clock()
         self._pool = Pool(options, self._clock.now)
         self._courier = Courier(self._pool, self._clock)
         self._attempts = Attempts()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from .estimate import Walk, tokens
@@ -40,7 +41,7 @@ class Request:
     wire: str
     model: str
     #: Upper bound of the tokens produced, over all choices. None: the model's.
-    max_output_tokens: Optional[int]
+    max_output_tokens: int | None
     #: Estimate of the prompt's tokens, before it is corrected by what was seen of the model.
     input_tokens: int
     text_only: bool
@@ -51,7 +52,7 @@ class Request:
     body: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-def wire_of(path: str) -> Optional[str]:
+def wire_of(path: str) -> str | None:
     """Names the wire format that a path speaks; None for one that is not limited."""
     path = path.rstrip("/")
     for suffix, wire in _WIRES:
@@ -60,7 +61,12 @@ def wire_of(path: str) -> Optional[str]:
     return None
 
 
-def read(method: str, url: str, content: Callable[[], bytes], count: Callable[[str, str], int] = lambda _, text: tokens(text)) -> Optional[Request]:
+def read(
+    method: str,
+    url: str,
+    content: Callable[[], bytes],
+    count: Callable[[str, str], int] = lambda _, text: tokens(text),
+) -> Request | None:
     """Reads a request. None: it is not limited, or the provider will say what is wrong with it.
 
     `content` gives the body, and is only asked where it matters; `count` gives the tokens of a model's text.
@@ -121,7 +127,7 @@ def _estimate(wire: str, body: dict[str, Any], walk: Walk) -> int:
     return total
 
 
-def _bound(wire: str, body: dict[str, Any]) -> Optional[int]:
+def _bound(wire: str, body: dict[str, Any]) -> int | None:
     if wire in ("embeddings", "images"):
         return 0
     bounds = [
@@ -137,5 +143,5 @@ def _bound(wire: str, body: dict[str, Any]) -> Optional[int]:
     return max(bounds) * choices
 
 
-def _whole(value: Any) -> Optional[int]:
+def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from .answer import Usage
 
 _MOST = 10**12  # the service takes no more
 
 # Events are only parsed where they can matter. In a text the quotes would be escaped.
-_MATTERS = re.compile(rb'"usage"\s*:\s*\{|"error"\s*:\s*\{|"type"\s*:\s*"(?:error|message_stop|response\.(?:completed|incomplete|failed))"')
+_MATTERS = re.compile(
+    rb'"usage"\s*:\s*\{|"error"\s*:\s*\{|"type"\s*:\s*"(?:error|message_stop|response\.(?:completed|incomplete|failed))"'
+)
 _LINE = re.compile(rb"\r\n|\n|\r")
 _STATUS = {
     "rate_limit_error": 429,
@@ -34,7 +36,7 @@ class Failure:
     body: Any
 
 
-def read_body(wire: str, content: bytes) -> Optional[Usage]:
+def read_body(wire: str, content: bytes) -> Usage | None:
     """Reads the usage of a whole answer; None: it has none."""
     try:
         body = json.loads(content)
@@ -46,7 +48,7 @@ def read_body(wire: str, content: bytes) -> Optional[Usage]:
     return _normalize(wire, [usage])
 
 
-def response_id(content: bytes) -> Optional[str]:
+def response_id(content: bytes) -> str | None:
     """Gives the id of a whole answer of the Responses API."""
     try:
         body = json.loads(content)
@@ -56,13 +58,13 @@ def response_id(content: bytes) -> Optional[str]:
     return name if isinstance(name, str) else None
 
 
-def _whole(value: Any) -> Optional[int]:
+def _whole(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else None
 
 
-def _normalize(wire: str, told: list[dict[str, Any]]) -> Optional[Usage]:
+def _normalize(wire: str, told: list[dict[str, Any]]) -> Usage | None:
     """Reads usage objects in their order: each is cumulative, what a later one leaves out stays."""
     usage = _read(wire, told)
     return None if usage == Usage() else usage
@@ -109,12 +111,12 @@ class Reader:
         #: The last event has come.
         self.ended = False
         #: The error that came within the stream.
-        self.failure: Optional[Failure] = None
+        self.failure: Failure | None = None
         #: The id of a response, once it is told.
-        self.response_id: Optional[str] = None
+        self.response_id: str | None = None
 
     @property
-    def usage(self) -> Optional[Usage]:
+    def usage(self) -> Usage | None:
         """What was told so far; None: nothing."""
         return _normalize(self._wire, self._usage) if self._usage else None
 
@@ -135,7 +137,7 @@ class Reader:
         out = self._event(rest) if rest else b""
         return out if self._hide else b""
 
-    def _end(self) -> Optional[int]:
+    def _end(self) -> int | None:
         """Finds the end of the first event: behind an empty line that is not its first."""
         while (end := _LINE.search(self._rest, self._line)) is not None:
             if end.group() == b"\r" and end.end() == len(self._rest):
@@ -147,10 +149,9 @@ class Reader:
 
     def _event(self, event: bytes) -> bytes:
         """Reads an event, and gives it back unless it is to be hidden."""
-        if not _MATTERS.search(event) and b"[DONE]" not in event:
-            # An event of several lines of data may hide the word at their joints: nobody does that, but it is allowed.
-            if event.count(b"data:") < 2:
-                return event
+        # Data of several lines may have a word at their joints: nobody does that, but it is allowed.
+        if not _MATTERS.search(event) and b"[DONE]" not in event and event.count(b"data:") < 2:
+            return event
         data = self._data(event)
         if data is None:
             return event
@@ -165,7 +166,7 @@ class Reader:
             return event
         return b"" if self._take(value) and self._hide else event
 
-    def _data(self, event: bytes) -> Optional[bytes]:
+    def _data(self, event: bytes) -> bytes | None:
         parts = []
         for line in _LINE.split(event):
             line = line.removeprefix(b"\xef\xbb\xbf")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional, Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 # The providers that speak a wire format, by their names in the service's configuration.
@@ -78,8 +79,8 @@ def providers(wire: str, url: str, keys: bool) -> tuple[str, ...]:
 
 
 def follow(
-    wire: str, url: str, model: str, target: Target, account: Optional[str], keys: Mapping[str, str], routed: bool
-) -> Optional[Way]:
+    wire: str, url: str, model: str, target: Target, account: str | None, keys: Mapping[str, str], routed: bool
+) -> Way | None:
     """Says how to send a request to its target; None: the worker has no way to.
 
     `account` is the one that the SDK's own key belongs to, if that is known; `routed`: a route was asked for, so
@@ -102,7 +103,9 @@ def follow(
         return None
     named = target.model if routed else model
     parts = urlsplit(url)
-    query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "api-version"]
+    query = [
+        (name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "api-version"
+    ]
     if target.provider == "azure":
         path, named = _azure(wire, base, target, deployment, query, named)
         bearer = key.startswith("Bearer ")
