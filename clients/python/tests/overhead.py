@@ -28,8 +28,12 @@ def resident() -> int:
 
 def clients(flags: argparse.Namespace, kind: type, inner: type) -> tuple:
     bare = kind(base_url=flags.provider + "/v1", api_key="any", max_retries=0)
-    limited = inner(flags.service, organization=flags.organization, project=flags.project) if flags.service else None
-    return bare, limited and kind(base_url=flags.provider + "/v1", api_key="any", max_retries=0, http_client=limited)
+    limited = (
+        inner(flags.service, organization=flags.organization, project=flags.project) if flags.service else None
+    )
+    return bare, limited and kind(
+        base_url=flags.provider + "/v1", api_key="any", max_retries=0, http_client=limited
+    )
 
 
 async def side_by_side(client: openai.AsyncOpenAI, calls: int, in_flight: int) -> None:
@@ -62,8 +66,10 @@ def measure(flags: argparse.Namespace) -> dict:
             wall, cpu = time.perf_counter(), time.process_time()
             calls(client, flags.calls)
             if round_:  # the first one warms up
-                took[which].append(((time.perf_counter() - wall) / flags.calls, (time.process_time() - cpu) / flags.calls))
-    bare, wrapped = ([statistics.median(column) for column in zip(*rounds)] for rounds in took)
+                took[which].append(
+                    ((time.perf_counter() - wall) / flags.calls, (time.process_time() - cpu) / flags.calls)
+                )
+    bare, wrapped = ([statistics.median(column) for column in zip(*rounds, strict=True)] for rounds in took)
     return {"bare": bare[0], "bare_cpu": bare[1], "wrapped": wrapped[0], "wrapped_cpu": wrapped[1]}
 
 
