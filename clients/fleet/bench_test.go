@@ -33,9 +33,9 @@ func BenchmarkWrapper(b *testing.B) {
 		}
 	}
 	for _, l := range []language{
-		{"Python", []string{root + "/.bin/clients/bin/python", root + "/clients/python/tests/overhead.py"}},
-		{"TypeScript", []string{"node", "--expose-gc", root + "/clients/typescript/test/overhead.mjs"}},
-		{"Go", []string{overhead}},
+		{"Python", []string{root + "/.bin/clients/bin/python", root + "/clients/python/tests/overhead.py"}, root + "/.bin/clients/bin/python"},
+		{"TypeScript", []string{"node", "--expose-gc", root + "/clients/typescript/test/overhead.mjs"}, root + "/clients/typescript/node_modules/openai"},
+		{"Go", []string{overhead}, overhead},
 	} {
 		if missing := missing(l); missing != "" {
 			b.Logf("without %s: there is no %s; make clients installs it", l.name, missing)
