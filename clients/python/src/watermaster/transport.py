@@ -134,18 +134,7 @@ class Transport(httpx.BaseTransport):
         steps = self._conduct.steps(request.method, str(request.url), _headers(request), request.read)
         if steps is None:
             return self._inner.handle_request(_pass(request))
-        step, failed = next(steps), None
-        while True:
-            try:
-                done: Any = self._do(step, request)
-            except BaseException as error:
-                failed = error
-            try:
-                step = steps.send(done) if failed is None else steps.throw(failed)
-            except StopIteration as end:
-                answer: Answer = end.value
-                break
-            failed = None
+        answer = self._drive(steps, request)
         if answer.ending is None:
             return _whole(answer)
         return httpx.Response(
@@ -154,6 +143,19 @@ class Transport(httpx.BaseTransport):
             stream=_Body(answer.response, answer.ending),
             extensions=answer.response.extensions,
         )
+
+    def _drive(self, steps: Steps, request: httpx.Request) -> Answer:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    done = self._do(step, request)
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(done)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
 
     def _do(self, step: Any, request: httpx.Request) -> Any:
         match step:
@@ -202,18 +204,17 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         )
 
     async def _drive(self, steps: Steps, request: httpx.Request) -> Answer:
-        step, failed = next(steps), None
-        while True:
-            done: Any = None
-            try:
-                done = await self._do(step, request)
-            except BaseException as error:  # a cancelled task, too: its lease is released on the way out
-                failed = error
-            try:
-                step = steps.send(done) if failed is None else steps.throw(failed)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            failed = None
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    done = await self._do(step, request)
+                except BaseException as error:  # a cancelled task, too: its lease is released on the way out
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(done)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
 
     async def _do(self, step: Any, request: httpx.Request) -> Any:
         match step:
