@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import heapq
 import os
+import sys
 import threading
 import time
 import weakref
@@ -131,6 +132,7 @@ class Courier:
                     thread = threading.Thread(target=self._run, name="watermaster-courier", daemon=True)
                     self._thread = thread
                     thread.start()
+                    _end_with_process()
             except RuntimeError:  # the interpreter is ending
                 self._thread = None
             finally:
@@ -242,6 +244,12 @@ class Courier:
                 self._queue.appendleft(request)
             else:
                 self.dropped += 1
+        elif error.code() == grpc.StatusCode.INVALID_ARGUMENT and (
+            request.HasField("observation") or request.HasField("usage")
+        ):
+            # What was told breaks a rule; the lease must end nevertheless.
+            outcome = request.outcome or pb.OUTCOME_UNKNOWN
+            self._queue.append(pb.ReleaseRequest(lease_id=request.lease_id, outcome=outcome))
         elif error.code() != grpc.StatusCode.NOT_FOUND:
             self.dropped += 1
 
@@ -351,6 +359,14 @@ def _at_exit() -> None:
     end = time.monotonic() + 5.0
     for courier in list(_couriers):
         courier.close(max(0.0, end - time.monotonic()))
+
+
+def _end_with_process() -> None:
+    # The children of these end without atexit, but call their own finalizers. Both forget those of the parent
+    # when a child begins, so each first use in a process registers anew.
+    for name in ("multiprocessing.util", "billiard.util"):
+        if (module := sys.modules.get(name)) is not None:
+            module.Finalize(None, _at_exit, exitpriority=0)
 
 
 def _after_fork() -> None:
