@@ -54,7 +54,8 @@ class Courier:
         self._opened: deque[tuple[str, float, float]] = deque()  # id, every, due; not seen by the thread yet
         self._wake_at = NEVER
         self._stopped = self._retired = False
-        self._queue: deque[pb.ReleaseRequest] = deque()
+        self._queue: list[tuple[int, pb.ReleaseRequest]] = []  # a heap, the oldest first
+        self._number = 0
         self._sending = 0
         self._failures = 0
         self._not_before = 0.0
@@ -213,10 +214,14 @@ class Courier:
 
     def _enqueue(self, request: pb.ReleaseRequest) -> None:
         self._forget(request.lease_id)
-        if len(self._queue) >= QUEUE:
-            self._queue.popleft()
+        self._number += 1
+        self._keep(self._number, request)
+
+    def _keep(self, number: int, request: pb.ReleaseRequest) -> None:
+        heapq.heappush(self._queue, (number, request))
+        if len(self._queue) > QUEUE:
+            heapq.heappop(self._queue)
             self.dropped += 1
-        self._queue.append(request)
 
     def _flush(self, done: threading.Event) -> None:
         self._not_before = 0.0
@@ -227,11 +232,11 @@ class Courier:
 
     def _send(self, now: float) -> None:
         while self._queue and self._sending < WINDOW and now >= self._not_before:
-            request = self._queue.popleft()
+            number, request = heapq.heappop(self._queue)
             self._sending += 1
-            self._call(self.pool.pick(), "Release", request, 5.0, partial(self._released, request))
+            self._call(self.pool.pick(), "Release", request, 5.0, partial(self._released, number, request))
 
-    def _released(self, request: pb.ReleaseRequest, error: grpc.RpcError | None, _: Any) -> None:
+    def _released(self, number: int, request: pb.ReleaseRequest, error: grpc.RpcError | None, _: Any) -> None:
         self._sending -= 1
         if error is None:
             self._failures, self._not_before = 0, 0.0
@@ -240,16 +245,13 @@ class Courier:
             if now >= self._not_before:  # once for all that were on their way
                 self._not_before = now + backoff(self._failures)
                 self._failures += 1
-            if len(self._queue) < QUEUE:
-                self._queue.appendleft(request)
-            else:
-                self.dropped += 1
+            self._keep(number, request)
         elif error.code() == grpc.StatusCode.INVALID_ARGUMENT and (
             request.HasField("observation") or request.HasField("usage")
         ):
             # What was told breaks a rule; the lease must end nevertheless.
             outcome = request.outcome or pb.OUTCOME_UNKNOWN
-            self._queue.append(pb.ReleaseRequest(lease_id=request.lease_id, outcome=outcome))
+            self._keep(number, pb.ReleaseRequest(lease_id=request.lease_id, outcome=outcome))
         elif error.code() != grpc.StatusCode.NOT_FOUND:
             self.dropped += 1
 
