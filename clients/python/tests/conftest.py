@@ -1,102 +1,34 @@
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from world import Fake, Provider, Service, Way, until
+from fake import Hands, Service
 
-_ORGANIZATIONS = 160
-_ORGANIZATION = """
-    accounts:
-      openai-main:
-        provider: openai
-        pools:
-          gpt-5: {models: [gpt-5], limits: {requests: 10k/min, tokens: 10M/min, concurrency: 50}}
-          mini: {models: [gpt-5-mini], limits: {requests: 2/min, tokens: 500/min}}
-      claude-main:
-        provider: anthropic
-        pools:
-          sonnet: {models: [claude-sonnet-5], limits: {requests: 10k/min, input_tokens: 10M/min, output_tokens: 10M/min, concurrency: 50}}
-    projects:
-      "*": {weight: 1}
-"""
-MODELS = """
-cold_start: trust
-models:
-  gpt-5: {context: 400k, max_output: 1k}
-  gpt-5-mini: {context: 400k, max_output: 1k}
-  claude-sonnet-5: {context: 200k, max_output: 1k}
-organizations:
-"""
-_numbers = itertools.count()
+import watermaster
 
 
-def organization_of(name: str) -> str:
-    return f"  {name}:{_ORGANIZATION}"
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture
 def service() -> Iterator[Service]:
-    made = Service(MODELS + "".join(organization_of(f"o{i}") for i in range(_ORGANIZATIONS)))
-    yield made
-    made.kill()
-
-
-@pytest.fixture(scope="session")
-def provider_process() -> Iterator[Provider]:
-    made = Provider()
-    yield made
-    made.kill()
+    s = Service()
+    yield s
+    s.stop()
 
 
 @pytest.fixture
-def provider(provider_process: Provider) -> Provider:
-    provider_process.reset()
-    return provider_process
+def clock() -> Hands:
+    return Hands()
 
 
 @pytest.fixture
-def organization(service: Service) -> Iterator[str]:
-    """One of its own for each test; at its end every place has to be given back."""
-    name = f"o{next(_numbers)}"
-    yield name
-    until(lambda: service.held(name) == 0, "every place is given back")
+def make() -> Iterator[Callable[..., watermaster.Limiter]]:
+    made: list[watermaster.Limiter] = []
 
+    def limiter(*services: Service | str, **options: Any) -> watermaster.Limiter:
+        made.append(watermaster.Limiter([s if isinstance(s, str) else s.address for s in services], **options))
+        return made[-1]
 
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    made = Fake()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def way(request: pytest.FixtureRequest) -> Iterator[Way]:
-    library, asynchronous = request.param
-    made = Way(library, asynchronous)
-    yield made
-    made.close()
-
-
-def pytest_generate_tests(metafunc: Any) -> None:
-    """Tests of `way` run over both libraries and both ways of waiting, unless they are marked for fewer."""
-    if "way" not in metafunc.fixturenames:
-        return
-    only = {mark.name for mark in metafunc.definition.iter_markers()}
-    ways = [
-        (library, asynchronous)
-        for library in ("httpx", "httpx2")
-        for asynchronous in (False, True)
-        if not (library == "httpx" and "httpx2" in only)
-        and not (asynchronous and "threads" in only)
-        and not (not asynchronous and "asyncio_only" in only)
-    ]
-    ids = [f"{library}-{'async' if asynchronous else 'sync'}" for library, asynchronous in ways]
-    metafunc.parametrize("way", ways, indirect=True, ids=ids)
-
-
-def pytest_configure(config: Any) -> None:
-    for line in ("httpx2: the SDK takes only that", "threads: only in threads", "asyncio_only: only with asyncio"):
-        config.addinivalue_line("markers", line)
+    yield limiter
+    for m in made:
+        m.close(1.0)

@@ -21,10 +21,35 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import grpc
-from watermaster.v1 import limiter_pb2 as pb
+ROOT = Path(__file__).parents[4]
 
-ROOT = Path(__file__).parents[3]
+
+_ORGANIZATION = """
+    accounts:
+      openai-main:
+        provider: openai
+        pools:
+          gpt-5: {models: [gpt-5], limits: {requests: 10k/min, tokens: 10M/min, concurrency: 50}}
+          mini: {models: [gpt-5-mini], limits: {requests: 2/min, tokens: 500/min}}
+      claude-main:
+        provider: anthropic
+        pools:
+          sonnet: {models: [claude-sonnet-5], limits: {requests: 10k/min, input_tokens: 10M/min, output_tokens: 10M/min, concurrency: 50}}
+    projects:
+      "*": {weight: 1}
+"""
+MODELS = """
+cold_start: trust
+models:
+  gpt-5: {context: 400k, max_output: 1k}
+  gpt-5-mini: {context: 400k, max_output: 1k}
+  claude-sonnet-5: {context: 200k, max_output: 1k}
+organizations:
+"""
+
+
+def organization_of(name: str) -> str:
+    return f"  {name}:{_ORGANIZATION}"
 
 
 def binary() -> str:
@@ -190,79 +215,6 @@ def reply(handler: http.server.BaseHTTPRequestHandler, body: bytes, status: int 
     handler.send_header("content-length", str(len(body)))
     handler.end_headers()
     handler.wfile.write(body)
-
-
-class Fake:
-    """A LimiterService in this process that keeps every call, and grants unless a test says otherwise."""
-
-    def __init__(self) -> None:
-        self.calls: list[Any] = []  #: requests in the order of their arrival
-        self.grant: Callable[[pb.AcquireRequest], pb.AcquireResponse] = self.granted
-        self.advice: pb.Advice | None = None
-        self.renew_every = 0.0
-        self._leases = 0
-        self._server = grpc.server(ThreadPoolExecutor(8))
-        methods = {
-            name: grpc.unary_unary_rpc_method_handler(
-                handle, request_deserializer=kind.FromString, response_serializer=lambda answer: answer.SerializeToString()
-            )
-            for name, kind, handle in (
-                ("Acquire", pb.AcquireRequest, self._acquire),
-                ("Renew", pb.RenewRequest, self._renew),
-                ("Release", pb.ReleaseRequest, self._release),
-            )
-        }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("watermaster.v1.LimiterService", methods),))
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
-        self._server.start()
-
-    def granted(self, request: pb.AcquireRequest, account: str = "main", provider: str = "openai", **attributes: str) -> pb.AcquireResponse:
-        self._leases += 1
-        answer = pb.AcquireResponse(
-            request_id=request.request_id,
-            granted=pb.Granted(
-                lease_id=f"lease-{self._leases}",
-                target=pb.Target(account=account, provider=provider, model=request.model or "routed", attributes=attributes),
-                start_within={"seconds": 30},
-                ttl={"seconds": 30},
-            ),
-            pressure=pb.Pressure(level=pb.PRESSURE_LEVEL_NORMAL),
-        )
-        if self.renew_every:
-            answer.granted.renew_every.FromTimedelta(__import__("datetime").timedelta(seconds=self.renew_every))
-        return answer
-
-    def _acquire(self, request: pb.AcquireRequest, _: Any) -> pb.AcquireResponse:
-        self.calls.append(request)
-        return self.grant(request)
-
-    def _renew(self, request: pb.RenewRequest, _: Any) -> pb.RenewResponse:
-        self.calls.append(request)
-        return pb.RenewResponse(renewals=[pb.Renewal(lease_id=name, ttl={"seconds": 30}) for name in request.lease_ids])
-
-    def _release(self, request: pb.ReleaseRequest, _: Any) -> pb.ReleaseResponse:
-        self.calls.append(request)
-        return pb.ReleaseResponse(advice=self.advice)
-
-    def asked(self) -> list[Any]:
-        return [call for call in self.calls if isinstance(call, pb.AcquireRequest)]
-
-    def released(self) -> list[Any]:
-        return [call for call in self.calls if isinstance(call, pb.ReleaseRequest)]
-
-    def renewed(self) -> list[Any]:
-        return [call for call in self.calls if isinstance(call, pb.RenewRequest)]
-
-    def settled(self, count: int) -> list[Any]:
-        """The releases, once there are so many; the test fails if there are more or none for a grant."""
-        until(lambda: len(self.released()) >= count, f"{count} releases, not {len(self.released())}")
-        released = self.released()
-        assert len(released) == count
-        assert len({release.lease_id for release in released}) == count, "each lease once"
-        return released
-
-    def close(self) -> None:
-        self._server.stop(None)
 
 
 class Way:

@@ -8,8 +8,7 @@ import anthropic
 import openai
 import pytest
 import watermaster
-from conftest import MODELS, organization_of
-from world import Provider, Service, Tap, Way, until
+from world import MODELS, Provider, Service, Tap, Way, organization_of, until
 
 HELLO: dict[str, Any] = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hello, how are you today?"}]}
 MINI = {**HELLO, "model": "gpt-5-mini", "max_tokens": 10}
