@@ -62,7 +62,7 @@ func show(ctx context.Context) error {
 }
 
 // standard is the budget of the table and of the test.
-var standard = budget{window: 10 * time.Second, requests: 400, tokens: 150_000, concurrency: 60, latency: latency, rate: rate}
+var standard = budget{window: 10 * time.Second, requests: 250, tokens: 100_000, concurrency: 60, latency: latency, rate: rate}
 
 // repository finds the root of the repository above the working directory.
 func repository() (string, error) {
