@@ -79,6 +79,7 @@ func (c *call) run() (*http.Response, error) {
 		switch {
 		case err == nil:
 		case ended(ctx, err):
+			c.forget()
 			return nil, err
 		case c.failure != nil || c.broken != nil:
 			return c.failure, c.broken // the provider's own says more than our refusal to repeat it
@@ -104,13 +105,23 @@ func (c *call) run() (*http.Response, error) {
 			c.tell(resp, lease, lease.askedAt.Sub(asked)+lease.Waited)
 		}
 		wait, again := c.again(resp, err)
+		c.forget()
 		if !again {
 			return c.last(resp), err
 		}
 		c.failure, c.broken = c.last(resp), err
 		if err := t.pause(ctx, wait); err != nil {
+			c.forget()
 			return nil, err
 		}
+	}
+}
+
+// forget closes the failure that another attempt has replaced.
+func (c *call) forget() {
+	if c.failure != nil {
+		_ = c.failure.Body.Close()
+		c.failure = nil
 	}
 }
 
