@@ -204,3 +204,6 @@ func (f *fake) released() []*watermasterv1.ReleaseRequest {
 	defer f.mu.Unlock()
 	return slices.Clone(f.releases)
 }
+
+// calls are those for leases.
+func (f *fake) calls() int { return len(f.asked()) + len(f.released()) }

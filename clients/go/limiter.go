@@ -2,6 +2,7 @@ package watermaster
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -42,7 +43,7 @@ func New(addresses string, options Options) (*Limiter, error) {
 		}
 	}
 	if err := options.validate(names); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("watermaster: %w", err)
 	}
 	l := &Limiter{options: options, defaults: options.defaults(), ttl: durationpb.New(options.LeaseTTL)}
 	l.background.open()

@@ -150,20 +150,21 @@ func (s *service) pick(tried []*address, quick bool) (*address, error) {
 		return nil, ErrClosed
 	}
 	var best *address
-	n := len(s.addresses)
+	turn, n := 0, len(s.addresses)
 	for i := range n {
-		a := s.addresses[(s.turn+i)%n]
+		at := (s.turn + i) % n
+		a := s.addresses[at]
 		if quick && a.silent || among(tried, a) {
 			continue
 		}
 		if best == nil || best.down && !a.down || best.down == a.down && a.calls < best.calls {
-			best = a
+			best, turn = a, at+1
 		}
 	}
 	if best == nil {
 		return nil, nil
 	}
-	s.turn = (s.turn + 1) % n
+	s.turn = turn
 	if best.conn == nil {
 		conn, err := grpc.NewClient(best.name, s.dial...)
 		if err != nil {
