@@ -205,5 +205,11 @@ func (f *fake) released() []*watermasterv1.ReleaseRequest {
 	return slices.Clone(f.releases)
 }
 
+func (f *fake) checked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.checks
+}
+
 // calls are those for leases.
 func (f *fake) calls() int { return len(f.asked()) + len(f.released()) }

@@ -84,13 +84,13 @@ func TestAnAddressThatIsDown(t *testing.T) {
 		}
 		a.health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_SERVING)
 		time.Sleep(6 * time.Second)
-		checks := a.checks
+		checks := a.checked()
 		ask(10)
 		if got := a.calls(); got != 10 {
 			t.Errorf("%d calls of 20", got)
 		}
 		time.Sleep(time.Minute)
-		if a.checks != checks {
+		if a.checked() != checks {
 			t.Error("health is asked after though it serves")
 		}
 	})
@@ -137,7 +137,7 @@ func TestTheCallersDeadlineIsNotTheAddresss(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(time.Minute)
-		if f.checks != 0 || l.service.addresses[0].down || l.service.addresses[0].calls != 0 {
+		if f.checked() != 0 || l.service.addresses[0].down || l.service.addresses[0].calls != 0 {
 			t.Error("the address is taken for down")
 		}
 	})
