@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// longestBlock is how long one Acquire stays open, and answerWithin how much longer its answer
+	// longestBlock is how long one Acquire stays open, and answerWithin how much longer an answer
 	// may take.
 	longestBlock = 10 * time.Second
 	answerWithin = 5 * time.Second
@@ -114,7 +114,7 @@ func (a *asking) once(ctx context.Context) (*watermasterv1.AcquireResponse, erro
 	}
 	a.in.Block = durationpb.New(block)
 	var out *watermasterv1.AcquireResponse
-	err := l.service.callSome(ctx, timeout, quick, func(ctx context.Context, at *address) (err error) {
+	err := l.service.callWithin(ctx, timeout, quick, func(ctx context.Context, at *address) (err error) {
 		a.sent = time.Now()
 		out, err = at.limiter.Acquire(ctx, a.in, grpc.WaitForReady(false))
 		return err

@@ -2,6 +2,7 @@ package watermaster
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -13,9 +14,6 @@ import (
 
 // DefaultAddress is where a service of this machine listens.
 const DefaultAddress = "localhost:8081"
-
-// reportTimeout bounds calls that nothing waits for in the service.
-const reportTimeout = 5 * time.Second
 
 // Limiter asks one Watermaster for leases. It is safe for concurrent use.
 type Limiter struct {
@@ -45,7 +43,7 @@ func New(addresses string, options Options) (*Limiter, error) {
 		}
 	}
 	if err := options.validate(names); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("watermaster: %w", err)
 	}
 	l := &Limiter{options: options, defaults: options.defaults(), ttl: durationpb.New(options.LeaseTTL)}
 	l.background.open()
@@ -132,7 +130,7 @@ func (l *Limiter) Headroom(ctx context.Context, scope Scope) (*watermasterv1.Hea
 		Organization: l.options.Organization, Account: scope.Account, Pool: scope.Pool, Project: scope.Project,
 	}
 	var out *watermasterv1.GetHeadroomResponse
-	err := l.service.call(ctx, reportTimeout, func(ctx context.Context, a *address) (err error) {
+	err := l.service.call(ctx, func(ctx context.Context, a *address) (err error) {
 		out, err = watermasterv1.NewMonitorServiceClient(a.conn).GetHeadroom(ctx, in)
 		return err
 	})
@@ -152,7 +150,7 @@ func (l *Limiter) Report(ctx context.Context, account, model string, observation
 
 func (l *Limiter) report(ctx context.Context, in *watermasterv1.ReportRequest) (*Advice, error) {
 	var out *watermasterv1.ReportResponse
-	err := l.service.call(ctx, reportTimeout, func(ctx context.Context, a *address) (err error) {
+	err := l.service.call(ctx, func(ctx context.Context, a *address) (err error) {
 		out, err = a.limiter.Report(ctx, in)
 		return err
 	})

@@ -194,6 +194,9 @@ func (o *Options) validate(addresses []string) error {
 	if o.MinQuality > 1 || math.IsNaN(o.MinQuality) {
 		return fmt.Errorf("MinQuality %v is more than 1", o.MinQuality)
 	}
+	if len(addresses) == 0 {
+		return errors.New("no address is given")
+	}
 	for _, address := range addresses {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil || port == "" {

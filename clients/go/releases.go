@@ -106,7 +106,7 @@ func (r *releases) once(ctx context.Context, one *release) (*watermasterv1.Relea
 	}
 	one.tries++
 	var out *watermasterv1.ReleaseResponse
-	err := r.limiter.service.call(ctx, reportTimeout, func(ctx context.Context, a *address) (err error) {
+	err := r.limiter.service.call(ctx, func(ctx context.Context, a *address) (err error) {
 		out, err = a.limiter.Release(ctx, one.in)
 		return err
 	})

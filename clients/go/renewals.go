@@ -115,7 +115,7 @@ func (r *renewals) send(ctx context.Context, batch []*hold) {
 		in.LeaseIds[i] = h.id
 	}
 	var out *watermasterv1.RenewResponse
-	err := r.limiter.service.call(ctx, reportTimeout, func(ctx context.Context, a *address) (err error) {
+	err := r.limiter.service.call(ctx, func(ctx context.Context, a *address) (err error) {
 		out, err = a.limiter.Renew(ctx, in)
 		return err
 	})

@@ -82,16 +82,17 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 
 func (bearer) RequireTransportSecurity() bool { return false }
 
-// call makes an RPC at one address and, where it does not answer, at each of the others in turn.
-// The error is the last one's; the caller's context's if that has ended.
-func (s *service) call(ctx context.Context, timeout time.Duration, rpc func(ctx context.Context, a *address) error) error {
-	return s.callSome(ctx, timeout, false, rpc)
+// call makes an RPC that the service answers at once.
+func (s *service) call(ctx context.Context, rpc func(ctx context.Context, a *address) error) error {
+	return s.callWithin(ctx, answerWithin, false, rpc)
 }
 
-// callSome leaves out addresses that are silent if it should be quick.
-func (s *service) callSome(ctx context.Context, timeout time.Duration, quick bool, rpc func(ctx context.Context, a *address) error) error {
+// callWithin makes an RPC at one address and, where it does not answer, at each of the others in
+// turn; when it should be quick, not at those that are silent. The error is the last one's; the
+// caller's context's if that has ended.
+func (s *service) callWithin(ctx context.Context, timeout time.Duration, quick bool, rpc func(ctx context.Context, a *address) error) error {
 	var tried []*address
-	err := error(errSilent)
+	err := errSilent
 	for {
 		a, pickErr := s.pick(tried, quick)
 		if a == nil {
@@ -149,20 +150,21 @@ func (s *service) pick(tried []*address, quick bool) (*address, error) {
 		return nil, ErrClosed
 	}
 	var best *address
-	n := len(s.addresses)
+	turn, n := 0, len(s.addresses)
 	for i := range n {
-		a := s.addresses[(s.turn+i)%n]
+		at := (s.turn + i) % n
+		a := s.addresses[at]
 		if quick && a.silent || among(tried, a) {
 			continue
 		}
 		if best == nil || best.down && !a.down || best.down == a.down && a.calls < best.calls {
-			best = a
+			best, turn = a, at+1
 		}
 	}
 	if best == nil {
 		return nil, nil
 	}
-	s.turn = (s.turn + 1) % n
+	s.turn = turn
 	if best.conn == nil {
 		conn, err := grpc.NewClient(best.name, s.dial...)
 		if err != nil {
@@ -251,7 +253,7 @@ func (s *service) close() {
 			a.check.Stop()
 		}
 		if a.conn != nil {
-			a.conn.Close()
+			_ = a.conn.Close() // an error says that it is closed
 		}
 	}
 }
