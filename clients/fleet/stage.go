@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	watermasterv1 "github.com/watermaster-project/watermaster/proto/watermaster/v1"
+)
+
+const (
+	organization = "acme"
+	steady       = "steady" // the project of those that live
+	doomed       = "doomed" // of those that are killed
+	maxTokens    = 200      // what each call allows; it produces 20 to 80
+
+	latency = 100 * time.Millisecond
+	rate    = 100 // tokens of a reply a second
+)
+
+// A budget is what the account allows.
+type budget struct {
+	window                        time.Duration
+	requests, tokens, concurrency int64
+}
+
+// configuration is that of the service: the account's quotas with no margin, since nobody
+// else draws on it. The projects' limits bind nobody: they keep the sums of an hour.
+func (b budget) configuration() string {
+	return fmt.Sprintf(`cold_start: trust               # the stand-in is new: nothing was used before
+organizations:
+  %s:
+    accounts:
+      main:
+        provider: openai
+        charge: {refund: true}     # the stand-in counts what was really produced
+        pools:
+          m: {models: [m], limits: {requests: %d/%v, tokens: %d/%v, concurrency: %d}}
+    projects:
+      %s: {limits: {tokens: 1G/1h, concurrency: 1000}}
+      %s: {limits: {tokens: 1G/1h, concurrency: 1000}}
+`, organization, b.requests, b.window, b.tokens, b.window, b.concurrency, steady, doomed)
+}
+
+// A stage is a service and a provider.
+type stage struct {
+	budget            budget
+	service, provider string // addresses
+	processes         []*process
+	monitor           watermasterv1.MonitorServiceClient
+	connection        *grpc.ClientConn
+}
+
+var (
+	servesGRPC = regexp.MustCompile(`msg=serving .* grpc=(\S+)`)
+	servesHTTP = regexp.MustCompile(`serves at (http://\S+)`)
+)
+
+// build starts the provider and, if it is wanted, the service.
+func build(ctx context.Context, binary, dir string, b budget, wrapped bool) (s *stage, err error) {
+	s = &stage{budget: b}
+	defer func() {
+		if err != nil {
+			s.strike()
+		}
+	}()
+	n := func(v int64) string { return strconv.FormatInt(v, 10) }
+	p, address, err := serve(ctx, "the provider", []string{
+		binary, "provider", "--listen", "127.0.0.1:0", "--window", b.window.String(),
+		"--requests", n(b.requests), "--tokens", n(b.tokens), "--concurrency", n(b.concurrency),
+		"--latency", latency.String(), "--rate", strconv.Itoa(rate),
+	}, servesHTTP)
+	if err != nil {
+		return s, err
+	}
+	s.provider, s.processes = address, append(s.processes, p)
+	if !wrapped {
+		return s, nil
+	}
+	file := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(file, []byte(b.configuration()), 0o600); err != nil {
+		return s, err
+	}
+	if p, s.service, err = serve(ctx, "the service", []string{
+		binary, "serve", "--config", file, "--grpc", "127.0.0.1:0", "--http", "",
+	}, servesGRPC); err != nil {
+		return s, err
+	}
+	s.processes = append(s.processes, p)
+	if s.connection, err = grpc.NewClient(s.service, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
+		return s, err
+	}
+	s.monitor = watermasterv1.NewMonitorServiceClient(s.connection)
+	return s, nil
+}
+
+// strike ends what build started.
+func (s *stage) strike() {
+	if s.connection != nil {
+		_ = s.connection.Close()
+	}
+	for _, p := range s.processes {
+		p.kill()
+	}
+}
+
+// A report is what the provider has seen.
+type report struct {
+	Accepted int64            `json:"accepted"`
+	Refused  int64            `json:"refused"`
+	Statuses map[string]int64 `json:"statuses"`
+	Limits   []struct {
+		Metric   string  `json:"metric"`
+		Accepted int64   `json:"accepted"`
+		Fullest  float64 `json:"fullest"` // the fullest window there was, of the quota
+	} `json:"limits"`
+	at time.Time
+}
+
+// counted is the sum of what was accepted in a metric.
+func (r report) counted(metric string) int64 {
+	for _, l := range r.Limits {
+		if l.Metric == metric {
+			return l.Accepted
+		}
+	}
+	return 0
+}
+
+func (r report) fullest() (part float64) {
+	for _, l := range r.Limits {
+		part = max(part, l.Fullest)
+	}
+	return part
+}
+
+func (s *stage) report(ctx context.Context) (r report, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.provider+"/report", nil)
+	if err != nil {
+		return r, err
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return r, err
+	}
+	defer answer.Body.Close()
+	r.at = time.Now()
+	return r, json.NewDecoder(answer.Body).Decode(&r)
+}
+
+// held tells what a project holds of a metric.
+func (s *stage) held(ctx context.Context, project, metric string) (int64, error) {
+	answer, err := s.monitor.GetHeadroom(ctx, &watermasterv1.GetHeadroomRequest{Organization: organization, Project: project})
+	if err != nil {
+		return 0, err
+	}
+	for _, l := range answer.GetHeadroom().GetLimits() {
+		if l.GetScope() == "project/"+project && l.GetMetric() == metric {
+			return l.GetHeld() + l.GetReserved(), nil
+		}
+	}
+	return 0, fmt.Errorf("project %s has no limit of %s", project, metric)
+}
