@@ -14,7 +14,7 @@ export class Ratios {
 
   /** What an estimate is multiplied with to be an upper bound of most calls: 0.5 to 8. `exact`: the model's own vocabulary counted. */
   factor(model: string, exact = false): number {
-    const { mean, deviation } = this.#byModel.get(model) ?? start(model, exact);
+    const { mean, deviation } = this.#byModel.get(keyOf(model, exact)) ?? start(model, exact);
     return Math.min(8, Math.max(0.5, mean + 2 * deviation));
   }
 
@@ -26,12 +26,13 @@ export class Ratios {
   /** Learns from a call of text only, both in tokens; an estimate below 50 tells nothing. */
   learn(model: string, estimate: number, actual: number, exact = false): void {
     if (estimate < 50) return;
-    const ratio = this.#byModel.get(model) ?? start(model, exact);
+    const key = keyOf(model, exact);
+    const ratio = this.#byModel.get(key) ?? start(model, exact);
     const x = actual / estimate;
     ratio.deviation += (Math.abs(x - ratio.mean) - ratio.deviation) / 8;
     ratio.mean += (x - ratio.mean) / 8;
-    this.#byModel.delete(model);
-    this.#byModel.set(model, ratio);
+    this.#byModel.delete(key);
+    this.#byModel.set(key, ratio);
     if (this.#byModel.size > MODELS) {
       for (const oldest of this.#byModel.keys()) {
         this.#byModel.delete(oldest);
@@ -39,6 +40,11 @@ export class Ratios {
       }
     }
   }
+}
+
+/** What is counted and what is estimated are off by different ratios. */
+function keyOf(model: string, exact: boolean): string {
+  return exact ? `${model}\0` : model;
 }
 
 /** Claude's vocabularies give about 30 % more tokens than OpenAI's. */

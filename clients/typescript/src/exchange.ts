@@ -1,0 +1,304 @@
+import { DocumentReader } from "./document.js";
+import { CallError, Rejected, Unavailable } from "./error.js";
+import { EventReader } from "./events.js";
+import { retryAfter, sdkRetries, unsent } from "./header.js";
+import type { Lease } from "./lease.js";
+import type { Limiter } from "./limiter.js";
+import { observe } from "./observation.js";
+import type { Call } from "./options.js";
+import { beginning, passage, type Passing } from "./passage.js";
+import type { Ratios } from "./ratio.js";
+import { failure, refusal, visible } from "./refusal.js";
+import { withUsage, type Metered } from "./request.js";
+import { accountsOf, follow, type Outgoing, type Reach } from "./target.js";
+import { UsageReader, type Used } from "./usage.js";
+import { Outcome } from "./watermaster/v1/limiter.js";
+import { providersOf, type Wire } from "./wire.js";
+
+/** Sends a request as fetch does. */
+export type Send = (url: string, headers: Headers, text: string) => Promise<Response>;
+
+/** What all requests of one limiter share. */
+export interface Shared {
+  limiter: Limiter;
+  reach: Reach;
+  /** Further attempts at most; ≥ 0. */
+  retries: number;
+  ratios: Ratios;
+  /** What responses that may be continued counted, in tokens, by their id. */
+  responses: Remembered;
+}
+
+/** The last 1,024 responses' tokens. */
+export class Remembered {
+  readonly #tokens = new Map<string, number>();
+
+  set(id: string, tokens: number): void {
+    this.#tokens.delete(id);
+    this.#tokens.set(id, tokens);
+    if (this.#tokens.size > 1024) for (const oldest of this.#tokens.keys()) return void this.#tokens.delete(oldest);
+  }
+
+  get(id: unknown): number {
+    return typeof id === "string" ? (this.#tokens.get(id) ?? 0) : 0;
+  }
+}
+
+/** A request on its way: what was asked, what was estimated, and what became of it. */
+export interface Asked {
+  request: Metered;
+  url: URL;
+  /** As they go to the provider but for its key; not changed. */
+  headers: Headers;
+  call: Call;
+  requestId: string;
+  estimate: { tokens: number; textOnly: boolean; exact: boolean };
+  signal: AbortSignal | undefined;
+  send: Send;
+}
+
+const now = (): number => performance.now() / 1000;
+
+/** The provider's longest wait that is followed when the caller set no patience, in seconds. SDKs do the same. */
+const LONGEST_WAIT = 60;
+
+/**
+ * Takes a request through the limiter: a lease for each HTTP attempt, and its release on every way out. The answer is the
+ * provider's, or a refusal in its form. It rejects as fetch does: with the signal's reason, or when the connection fails.
+ */
+export async function exchange(shared: Shared, asked: Asked): Promise<Response> {
+  const { limiter, reach } = shared;
+  const { request, url, call, requestId, signal } = asked;
+  const route = call.route !== undefined && call.route !== "";
+  const deadline = call.maxWait === undefined ? undefined : now() + call.maxWait;
+  const counted = sdkRetries(asked.headers);
+  const continued = request.wire === "responses" ? shared.responses.get(request.body["previous_response_id"]) : 0;
+  const accounts = accountsOf(reach);
+  const ask = {
+    call,
+    model: request.model,
+    inputTokens: shared.ratios.input(request.model, asked.estimate.tokens, asked.estimate.exact) + continued,
+    maxOutputTokens: request.maxOutputTokens,
+    cachedInputTokens: undefined,
+    units: request.units,
+    requestId,
+    attempt: limiter.attempt(requestId, counted),
+    accounts,
+    excludeAccounts: [] as string[],
+    providers: accounts.length > 0 ? [] : [...providersOf(request.wire, url.hostname, Object.keys(reach.keys).length > 0)],
+  };
+  let left = Math.max(0, shared.retries - counted);
+  let failed: Response | undefined; // the provider's last failure
+  let failures = 0;
+  for (;; ask.attempt = limiter.attempt(requestId, ask.attempt + 1)) {
+    let lease: Lease;
+    try {
+      signal?.throwIfAborted();
+      lease = await limiter.ask(ask, deadline, signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (failed !== undefined) return final(failed, shared.retries);
+      return refused(request.wire, requestId, error);
+    }
+    if (signal?.aborted) {
+      lease.release(Outcome.OUTCOME_UNSENT);
+      throw signal.reason;
+    }
+    const outgoing = outgoingOf(asked, lease, reach, route);
+    if (outgoing === undefined) {
+      lease.release(Outcome.OUTCOME_UNSENT);
+      ask.excludeAccounts.push(lease.target!.account);
+      continue;
+    }
+    const hide = request.addUsage && !silentOnUsage(lease, url);
+    if (hide) outgoing.text = withUsage(outgoing.text, request.body);
+    if (!lease.inTime()) {
+      lease.release(Outcome.OUTCOME_UNSENT);
+      continue;
+    }
+
+    const startedAfter = now() - lease.askedAt;
+    let response: Response;
+    try {
+      response = await asked.send(outgoing.url, outgoing.headers, outgoing.text);
+    } catch (error) {
+      if (signal?.aborted || !unsent(error)) {
+        lease.release(Outcome.OUTCOME_UNKNOWN, undefined, undefined, startedAfter);
+        throw error;
+      }
+      lease.release(Outcome.OUTCOME_UNSENT);
+      if (left-- <= 0 || !(await waited(backoff(failures++), deadline, signal))) throw error;
+      continue;
+    }
+    if (response.status < 400) return passed(shared, asked, lease, response, hide, startedAfter, continued);
+
+    const { head, body, discard } = await beginning(response.body as ReadableStream<Uint8Array> | null);
+    const advice = await lease.releaseForAdvice(
+      Outcome.OUTCOME_UNSPECIFIED, undefined, { number: 0, age: undefined, ...observe(response.status, response.headers, head) }, startedAfter,
+    );
+    if (signal?.aborted) {
+      discard();
+      throw signal.reason;
+    }
+    failed = rebuilt(response, body, lease, requestId);
+    const after = advice === undefined
+      ? passing(response.status) ? (retryAfter(response.headers, Date.now()) ?? backoff(failures)) : undefined
+      : advice.retry ? (advice.retryAfter ?? 0) : undefined;
+    failures++;
+    if (after === undefined || left-- <= 0 || !(await waited(after, deadline, signal, discard))) return final(failed, shared.retries);
+    discard();
+    if (advice?.otherTarget && lease.target !== undefined) ask.excludeAccounts.push(lease.target.account);
+  }
+}
+
+function outgoingOf(asked: Asked, lease: Lease, reach: Reach, route: boolean): Outgoing | undefined {
+  const headers = new Headers(asked.headers);
+  if (lease.target === undefined) return { url: asked.url.href, headers, text: asked.request.text };
+  return follow(asked.request, asked.url, headers, lease.target, reach, route);
+}
+
+/** Mistral tells the usage of streams unasked, and refuses to be asked. */
+function silentOnUsage(lease: Lease, url: URL): boolean {
+  return lease.target === undefined ? url.hostname === "api.mistral.ai" : lease.target.provider === "mistral";
+}
+
+/** The statuses that official SDKs try again. */
+function passing(status: number): boolean {
+  return status === 408 || status === 409 || status === 429 || status >= 500;
+}
+
+function backoff(failures: number): number {
+  return Math.min(8, 0.5 * 2 ** failures);
+}
+
+/** Waits; false: the patience ends before. Rejects with the signal's reason. */
+async function waited(seconds: number, deadline: number | undefined, signal: AbortSignal | undefined, onAbort?: () => void): Promise<boolean> {
+  if (deadline === undefined ? seconds > LONGEST_WAIT : now() + seconds > deadline) return false;
+  if (seconds > 0) {
+    await new Promise<void>((resolve, reject) => {
+      const abort = () => {
+        clearTimeout(timer);
+        onAbort?.();
+        reject(signal!.reason);
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener("abort", abort);
+        resolve();
+      }, seconds * 1000);
+      signal?.addEventListener("abort", abort, { once: true });
+    });
+  }
+  return true;
+}
+
+function refused(wire: Wire, requestId: string, error: unknown): Response {
+  if (error instanceof Rejected) return refusal(wire, requestId, error);
+  if (error instanceof Unavailable) return failure(wire, requestId, 14, error.message);
+  if (error instanceof CallError) return failure(wire, requestId, error.code, error.message);
+  throw error;
+}
+
+/** The failure as the SDK gets it: it does not try again what was tried again already. */
+function final(response: Response, retries: number): Response {
+  if (retries > 0) response.headers.set("x-should-retry", "false");
+  return response;
+}
+
+/** A good answer: its usage is read as it passes, and its lease ends with it. */
+function passed(
+  shared: Shared, asked: Asked, lease: Lease, response: Response, hide: boolean, startedAfter: number, continued: number,
+): Response {
+  // What lives as long as the stream does not keep the prompt.
+  const { wire, model } = asked.request;
+  const { tokens, textOnly, exact } = asked.estimate;
+  const events = /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
+  const reader = events ? new EventReader(wire, hide) : new Answer(wire);
+  const { status, headers } = response;
+  const settle = (whole: boolean) => {
+    const { used, failure } = reader;
+    const usage = used && { ...used, units: {} };
+    if (failure !== undefined) {
+      const body = Buffer.from(JSON.stringify({ error: failure.error }));
+      lease.release(Outcome.OUTCOME_UNSPECIFIED, usage, { number: 0, age: undefined, ...observe(failure.status, headers, body) }, startedAfter);
+      return;
+    }
+    if (used?.inputTokens !== undefined && textOnly) {
+      shared.ratios.learn(model, tokens, used.inputTokens - continued, exact);
+    }
+    if (wire === "responses" && reader.id !== undefined && used !== undefined) {
+      shared.responses.set(reader.id, (used.inputTokens ?? 0) + (used.outputTokens ?? 0));
+    }
+    const ended = whole && reader.ended;
+    lease.release(
+      ended ? Outcome.OUTCOME_UNSPECIFIED : Outcome.OUTCOME_UNKNOWN, usage, { number: 0, age: undefined, ...observe(status, headers) }, startedAfter,
+    );
+  };
+  const { body } = response;
+  if (body === null) {
+    reader.finish();
+    settle(true);
+  }
+  return rebuilt(response, body && passage(streamOf(body), reader, settle), lease, asked.requestId);
+}
+
+/** An answer that is one document. */
+class Answer implements Passing {
+  readonly #wire: Wire;
+  readonly #document = new DocumentReader("usage", "id");
+  ended = false;
+  readonly failure = undefined;
+
+  constructor(wire: Wire) {
+    this.#wire = wire;
+  }
+
+  push(chunk: Uint8Array): Uint8Array[] {
+    this.#document.push(chunk);
+    return [chunk];
+  }
+
+  finish(): Uint8Array[] {
+    this.ended = true;
+    return [];
+  }
+
+  get used(): Used | undefined {
+    const usage = new UsageReader(this.#wire);
+    usage.add(this.#document.get("usage"));
+    return usage.used;
+  }
+
+  get id(): string | undefined {
+    const id = this.#document.get("id");
+    return typeof id === "string" ? id : undefined;
+  }
+}
+
+/** Other fetches give Node's own streams. */
+function streamOf(body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+  return "getReader" in body ? body : ReadableStream.from(body);
+}
+
+/** The provider's answer with another body, and what the grant said. fetch has undone the encoding of the body. */
+function rebuilt(from: Response, body: BodyInit | null, lease: Lease, requestId: string): Response {
+  const headers = new Headers(from.headers);
+  headers.delete("content-encoding");
+  headers.delete("content-length");
+  headers.set("x-watermaster-request-id", visible(requestId));
+  if (lease.target !== undefined) {
+    headers.set("x-watermaster-account", visible(lease.target.account));
+    headers.set("x-watermaster-model", visible(lease.target.model));
+    headers.set("x-watermaster-waited", String(Math.round(lease.waited * 1000) / 1000));
+  }
+  const { pressure } = lease;
+  if (pressure !== undefined) {
+    headers.set("x-watermaster-pressure", pressure.level);
+    if (pressure.maxToolCalls !== undefined) headers.set("x-watermaster-max-tool-calls", String(pressure.maxToolCalls));
+    if (pressure.agentProfile !== undefined) headers.set("x-watermaster-agent-profile", visible(pressure.agentProfile));
+  }
+  const bare = from.status === 204 || from.status === 205 || from.status === 304;
+  const response = new Response(bare ? null : body, { status: from.status, statusText: from.statusText, headers });
+  // A Response that is made has no address of its own.
+  const { url, redirected } = from;
+  return Object.defineProperties(response, { url: { value: url }, redirected: { value: redirected } });
+}
