@@ -156,7 +156,7 @@ export class EventReader {
     if (event === undefined) return false;
     // One byte, one character: what is looked for is ASCII. Only what matters is decoded.
     const bytes = Buffer.from(event.buffer, event.byteOffset, event.byteLength);
-    const raw = bytes.latin1Slice();
+    const raw = bytes.toString("latin1");
     const done = raw.includes("[DONE]");
     if (!done && !matters.test(raw)) return false;
     let name = "", data = "";

@@ -1,3 +1,4 @@
+import { Readable } from "node:stream";
 import { DocumentReader } from "./document.js";
 import { CallError, Rejected, Unavailable } from "./error.js";
 import { EventReader } from "./events.js";
@@ -132,7 +133,7 @@ export async function exchange(shared: Shared, asked: Asked): Promise<Response> 
     }
     if (response.status < 400) return passed(shared, asked, lease, response, hide, startedAfter, continued);
 
-    const { head, body, discard } = await beginning(response.body as ReadableStream<Uint8Array> | null);
+    const { head, body, discard } = await beginning(response.body && streamOf(response.body));
     const advice = await lease.releaseForAdvice(
       Outcome.OUTCOME_UNSPECIFIED, undefined, { number: 0, age: undefined, ...observe(response.status, response.headers, head) }, startedAfter,
     );
@@ -275,8 +276,8 @@ class Answer implements Passing {
 }
 
 /** Other fetches give Node's own streams. */
-function streamOf(body: ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
-  return "getReader" in body ? body : ReadableStream.from(body);
+function streamOf(body: ReadableStream<Uint8Array> | Readable): ReadableStream<Uint8Array> {
+  return "getReader" in body ? body : (Readable.toWeb(body) as ReadableStream<Uint8Array>);
 }
 
 /** The provider's answer with another body, and what the grant said. fetch has undone the encoding of the body. */
