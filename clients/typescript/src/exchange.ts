@@ -1,10 +1,11 @@
 import { Readable } from "node:stream";
+import { now, sleep } from "./clock.js";
 import { DocumentReader } from "./document.js";
 import { CallError, Rejected, Unavailable } from "./error.js";
 import { EventReader } from "./events.js";
 import { retryAfter, sdkRetries, unsent } from "./header.js";
 import type { Lease } from "./lease.js";
-import type { Limiter } from "./limiter.js";
+import type { Ask, Limiter } from "./limiter.js";
 import { observe } from "./observation.js";
 import type { Call } from "./options.js";
 import { beginning, passage, type Passing } from "./passage.js";
@@ -58,8 +59,6 @@ export interface Asked {
   send: Send;
 }
 
-const now = (): number => performance.now() / 1000;
-
 /** The provider's longest wait that is followed when the caller set no patience, in seconds. SDKs do the same. */
 const LONGEST_WAIT = 60;
 
@@ -75,7 +74,9 @@ export async function exchange(shared: Shared, asked: Asked): Promise<Response> 
   const counted = sdkRetries(asked.headers);
   const continued = request.wire === "responses" ? shared.responses.get(request.body["previous_response_id"]) : 0;
   const accounts = accountsOf(reach);
-  const ask = {
+  // A name that was made here is nobody else's.
+  const next = (atLeast: number) => (call.requestId ? limiter.attempt(requestId, atLeast) : atLeast);
+  const ask: Ask = {
     call,
     model: request.model,
     inputTokens: shared.ratios.input(request.model, asked.estimate.tokens, asked.estimate.exact) + continued,
@@ -83,15 +84,15 @@ export async function exchange(shared: Shared, asked: Asked): Promise<Response> 
     cachedInputTokens: undefined,
     units: request.units,
     requestId,
-    attempt: limiter.attempt(requestId, counted),
+    attempt: next(counted),
     accounts,
-    excludeAccounts: [] as string[],
+    excludeAccounts: [],
     providers: accounts.length > 0 ? [] : [...providersOf(request.wire, url.hostname, Object.keys(reach.keys).length > 0)],
   };
   let left = Math.max(0, shared.retries - counted);
   let failed: Response | undefined; // the provider's last failure
   let failures = 0;
-  for (;; ask.attempt = limiter.attempt(requestId, ask.attempt + 1)) {
+  for (;; ask.attempt = next(ask.attempt + 1)) {
     let lease: Lease;
     try {
       signal?.throwIfAborted();
@@ -176,18 +177,12 @@ function backoff(failures: number): number {
 async function waited(seconds: number, deadline: number | undefined, signal: AbortSignal | undefined, onAbort?: () => void): Promise<boolean> {
   if (deadline === undefined ? seconds > LONGEST_WAIT : now() + seconds > deadline) return false;
   if (seconds > 0) {
-    await new Promise<void>((resolve, reject) => {
-      const abort = () => {
-        clearTimeout(timer);
-        onAbort?.();
-        reject(signal!.reason);
-      };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener("abort", abort);
-        resolve();
-      }, seconds * 1000);
-      signal?.addEventListener("abort", abort, { once: true });
-    });
+    try {
+      await sleep(seconds, signal);
+    } catch (error) {
+      onAbort?.();
+      throw error;
+    }
   }
   return true;
 }
