@@ -8,6 +8,7 @@ import { merged, type Call, type Options, type Pressure } from "./options.js";
 import { Releases } from "./releases.js";
 import { Renewals } from "./renewals.js";
 import { away, Service } from "./service.js";
+import type { Headroom } from "./watermaster/v1/monitor.js";
 import { LimiterServiceClient, Outcome, PressureLevel, Reason, type AcquireRequest, type AcquireResponse, type Pressure as WirePressure } from "./watermaster/v1/limiter.js";
 
 /** What is asked of the service for one HTTP attempt. */
@@ -124,6 +125,16 @@ export class Limiter {
       leaseId: "", organization: this.options.organization ?? "", account, model, consumption: undefined, startedAfter: undefined,
       observation: { number: 0, httpStatus, headers, body, age: undefined },
     }, 5).catch((error: unknown) => { throw errorOf(error); });
+  }
+
+  /** What is held, reserved and left of each limit: of all, or of an account, a pool or a project. Its configRevision is 0. */
+  async headroom(of: { account?: string; pool?: string; project?: string } = {}): Promise<Headroom> {
+    const { account = "", pool = "", project = "" } = of;
+    try {
+      return await this.#service.headroom({ organization: this.options.organization ?? "", account, pool, project, log: false }, 5);
+    } catch (error) {
+      throw errorOf(error);
+    }
   }
 
   /** Tells what is still to be told, for at most 5 s, and closes the connections. */

@@ -1,6 +1,8 @@
 import { credentials, Metadata, status, type CallOptions, type ChannelCredentials, type ClientUnaryCall, type ServiceError } from "@grpc/grpc-js";
 import { sleep } from "./clock.js";
+import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { LimiterServiceClient } from "./watermaster/v1/limiter.js";
+import { GetHeadroomRequest, Headroom } from "./watermaster/v1/monitor.js";
 import { addressesOf, type Options } from "./options.js";
 
 // A service that comes back is found again at once, and not after gRPC's two minutes.
@@ -82,6 +84,16 @@ export class Service {
     }
   }
 
+  /** What is left of the limits. */
+  headroom(request: GetHeadroomRequest, within: number): Promise<Headroom> {
+    return this.call(function (this: LimiterServiceClient, r: GetHeadroomRequest, metadata: Metadata, options: Partial<CallOptions>, callback: (error: ServiceError | null, response: Headroom) => void) {
+      return this.makeUnaryRequest(
+        "/watermaster.v1.MonitorService/GetHeadroom", (q: GetHeadroomRequest) => Buffer.from(GetHeadroomRequest.encode(q).finish()), headroomOf, r, metadata, options,
+        (error, response) => callback(error, response!),
+      );
+    }, request, within);
+  }
+
   close(): void {
     this.#closed = true;
     for (const { client } of this.#endpoints) client.close();
@@ -117,6 +129,26 @@ function ready(client: LimiterServiceClient, seconds: number): Promise<void> {
       else resolve();
     });
   });
+}
+
+/** The revision of a configuration is beyond 2^53, which the generated code refuses: it is left out. */
+function headroomOf(bytes: Buffer): Headroom {
+  const response = new BinaryReader(bytes), kept: Uint8Array[] = [];
+  while (response.pos < response.len) {
+    const [field, type] = response.tag();
+    if (field !== 1) {
+      response.skip(type, field);
+      continue;
+    }
+    const headroom = response.bytes(), inner = new BinaryReader(headroom);
+    while (inner.pos < inner.len) {
+      const from = inner.pos;
+      const [name, kind] = inner.tag();
+      inner.skip(kind, name);
+      if (name !== 3) kept.push(headroom.subarray(from, inner.pos));
+    }
+  }
+  return Headroom.decode(Buffer.concat(kept));
 }
 
 /** grpc.health.v1: the request is empty, of the answer only `status: SERVING` counts. */

@@ -1,7 +1,7 @@
 import { Server, ServerCredentials, status, type sendUnaryData, type ServerUnaryCall } from "@grpc/grpc-js";
 import {
   LimiterServiceService, PressureLevel, Reason, type AcquireRequest, type AcquireResponse, type Advice, type Granted, type LimiterServiceServer,
-  type ReleaseRequest, type ReleaseResponse,
+  type ReleaseRequest, type ReleaseResponse, type RenewRequest, type RenewResponse,
 } from "../src/watermaster/v1/limiter.js";
 
 type Decision = NonNullable<AcquireResponse["decision"]>;
@@ -14,6 +14,9 @@ export class Scripted {
   readonly decisions: (Decision | { code: number; message: string })[] = [];
   /** Advises on the next releases of failures. */
   readonly advice: (Advice | undefined)[] = [];
+  readonly renewed: string[][] = [];
+  /** What the next releases are answered with, in turn, instead of being taken. */
+  readonly refusals: number[] = [];
   #leases = 0;
   private constructor(readonly address: string, readonly close: () => void) {}
 
@@ -31,11 +34,16 @@ export class Scripted {
         });
       },
       release(call: ServerUnaryCall<ReleaseRequest, ReleaseResponse>, reply: sendUnaryData<ReleaseResponse>) {
+        const refusal = self.refusals.shift();
+        if (refusal !== undefined) return reply({ code: refusal });
         self.released.push(call.request);
         const failed = (call.request.observation?.httpStatus ?? 0) >= 400;
         reply(null, { settlements: [], late: false, advice: failed ? self.advice.shift() : undefined });
       },
-      renew(_call, reply) { reply({ code: status.UNIMPLEMENTED }); },
+      renew(call: ServerUnaryCall<RenewRequest, RenewResponse>, reply: sendUnaryData<RenewResponse>) {
+        self.renewed.push(call.request.leaseIds);
+        reply(null, { renewals: call.request.leaseIds.map((leaseId) => ({ leaseId, gone: false, ttl: { seconds: 30, nanos: 0 } })) });
+      },
       report(_call, reply) { reply({ code: status.UNIMPLEMENTED }); },
     };
     server.addService(LimiterServiceService, service);
@@ -46,12 +54,12 @@ export class Scripted {
     return self;
   }
 
-  granted(target: Partial<NonNullable<Granted["target"]>> = {}, seconds = 30): Decision {
+  granted(target: Partial<NonNullable<Granted["target"]>> = {}, seconds = 30, renewEvery?: number): Decision {
     const provider = target.provider ?? "openai";
     return {
       $case: "granted",
       value: {
-        leaseId: `lease-${++this.#leases}`, charges: [], renewEvery: undefined, waited: { seconds: 1, nanos: 500e6 }, ttl: { seconds: 30, nanos: 0 },
+        leaseId: `lease-${++this.#leases}`, charges: [], renewEvery: renewEvery === undefined ? undefined : { seconds: 0, nanos: renewEvery * 1e9 }, waited: { seconds: 1, nanos: 500e6 }, ttl: { seconds: 30, nanos: 0 },
         startWithin: { seconds: Math.floor(seconds), nanos: Math.round((seconds % 1) * 1e9) },
         target: { account: "main", provider, model: "gpt-5", attributes: {}, ...target },
       },
