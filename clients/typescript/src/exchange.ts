@@ -14,7 +14,7 @@ import { failure, refusal, visible } from "./refusal.js";
 import { withUsage, type Metered } from "./request.js";
 import { accountsOf, follow, type Outgoing, type Reach } from "./target.js";
 import { UsageReader, type Used } from "./usage.js";
-import { Outcome } from "./watermaster/v1/limiter.js";
+import { Outcome, type Observation } from "./watermaster/v1/limiter.js";
 import { providersOf, type Wire } from "./wire.js";
 
 /** Sends a request as fetch does. */
@@ -59,27 +59,43 @@ export interface Asked {
   send: Send;
 }
 
-/** The provider's longest wait that is followed when the caller set no patience, in seconds. SDKs do the same. */
-const LONGEST_WAIT = 60;
+/** How long failures are waited out where the caller set no patience, in seconds, as is a service that is away. */
+const PATIENCE = 30;
+
+/** The provider's last failure: an answer, or an error of the connection. */
+interface Failed {
+  response?: Response;
+  error?: unknown;
+  /** Lets go of what of the answer was not read. */
+  discard(): void;
+}
+
+/** An attempt that keeps away from an account that failed; where there is no other, the call goes back to it in time. */
+interface Detour {
+  around: string;
+  /** By now(). */
+  until: number;
+}
 
 /**
  * Takes a request through the limiter: a lease for each HTTP attempt, and its release on every way out. The answer is the
  * provider's, or a refusal in its form. It rejects as fetch does: with the signal's reason, or when the connection fails.
  */
 export async function exchange(shared: Shared, asked: Asked): Promise<Response> {
-  const { limiter, reach } = shared;
-  const { request, url, call, requestId, signal } = asked;
-  const route = call.route !== undefined && call.route !== "";
-  const deadline = call.maxWait === undefined ? undefined : now() + call.maxWait;
+  const { limiter, reach, retries } = shared;
+  const { request, url, call, requestId, estimate, signal } = asked;
+  const began = now();
+  const deadline = call.maxWait === undefined ? undefined : began + call.maxWait;
+  const patience = deadline ?? began + PATIENCE;
   const counted = sdkRetries(asked.headers);
-  const continued = request.wire === "responses" ? shared.responses.get(request.body["previous_response_id"]) : 0;
+  if (request.wire === "responses") estimate.tokens += shared.responses.get(request.body["previous_response_id"]);
   const accounts = accountsOf(reach);
   // A name that was made here is nobody else's.
   const next = (atLeast: number) => (call.requestId ? limiter.attempt(requestId, atLeast) : atLeast);
   const ask: Ask = {
     call,
     model: request.model,
-    inputTokens: shared.ratios.input(request.model, asked.estimate.tokens, asked.estimate.exact) + continued,
+    inputTokens: Math.min(1e12, shared.ratios.input(request.model, estimate.tokens, estimate.exact)),
     maxOutputTokens: request.maxOutputTokens,
     cachedInputTokens: undefined,
     units: request.units,
@@ -89,74 +105,95 @@ export async function exchange(shared: Shared, asked: Asked): Promise<Response> 
     excludeAccounts: [],
     providers: accounts.length > 0 ? [] : [...providersOf(request.wire, url.hostname, Object.keys(reach.keys).length > 0)],
   };
-  let left = Math.max(0, shared.retries - counted);
-  let failed: Response | undefined; // the provider's last failure
-  let failures = 0;
-  for (;; ask.attempt = next(ask.attempt + 1)) {
-    let lease: Lease;
-    try {
-      signal?.throwIfAborted();
-      lease = await limiter.ask(ask, deadline, signal);
-    } catch (error) {
-      signal?.throwIfAborted();
-      if (failed !== undefined) return final(failed, shared.retries);
-      return refused(request.wire, requestId, error);
-    }
-    if (signal?.aborted) {
-      lease.release(Outcome.OUTCOME_UNSENT);
-      throw signal.reason;
-    }
-    const outgoing = outgoingOf(asked, lease, reach, route);
-    if (outgoing === undefined) {
-      lease.release(Outcome.OUTCOME_UNSENT);
-      ask.excludeAccounts.push(lease.target!.account);
-      continue;
-    }
-    const hide = request.addUsage && !silentOnUsage(lease, url);
-    if (hide) outgoing.text = withUsage(outgoing.text, request.body);
-    if (!lease.inTime()) {
-      lease.release(Outcome.OUTCOME_UNSENT);
-      continue;
-    }
-
-    const startedAfter = now() - lease.askedAt;
-    let response: Response;
-    try {
-      response = await asked.send(outgoing.url, outgoing.headers, outgoing.text);
-    } catch (error) {
-      if (signal?.aborted || !unsent(error)) {
-        lease.release(Outcome.OUTCOME_UNKNOWN, undefined, undefined, startedAfter);
-        throw error;
+  let left = Math.max(0, retries - counted), failures = 0;
+  let failed: Failed | undefined, detour: Detour | undefined;
+  try {
+    for (;; ask.attempt = next(ask.attempt + 1)) {
+      let lease: Lease;
+      try {
+        signal?.throwIfAborted();
+        lease = await limiter.ask(ask, deadline, signal);
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (failed === undefined) return refused(request.wire, requestId, error);
+        // Another account is not spared for as long as the one that failed; without one the call goes back to it.
+        const back: Detour | undefined = error instanceof Rejected && error.reason === "NO_TARGET" ? detour : undefined;
+        if (back === undefined || back.until > patience) return handedOn(failed, retries);
+        detour = undefined;
+        ask.excludeAccounts = ask.excludeAccounts.filter((name) => name !== back.around);
+        await sleep(Math.max(0, back.until - now()), signal);
+        continue;
       }
-      lease.release(Outcome.OUTCOME_UNSENT);
-      if (left-- <= 0 || !(await waited(backoff(failures++), deadline, signal))) throw error;
-      continue;
-    }
-    if (response.status < 400) return passed(shared, asked, lease, response, hide, startedAfter, continued);
+      detour = undefined;
+      const outgoing = signal?.aborted ? undefined : outgoingOf(asked, lease, reach);
+      if (outgoing === undefined || !lease.inTime()) {
+        lease.release(Outcome.OUTCOME_UNSENT);
+        signal?.throwIfAborted();
+        if (outgoing === undefined) {
+          const { account } = lease.target!;
+          if (ask.excludeAccounts.includes(account) || ask.excludeAccounts.length >= 64) {
+            return failure(request.wire, requestId, 13, `account ${account} was granted again, which this client cannot call`);
+          }
+          ask.excludeAccounts.push(account);
+        }
+        continue;
+      }
+      const hide = request.addUsage && !silentOnUsage(lease, url);
+      const text = hide ? withUsage(outgoing.text, request.body) : outgoing.text;
 
-    const { head, body, discard } = await beginning(response.body && streamOf(response.body));
-    const advice = await lease.releaseForAdvice(
-      Outcome.OUTCOME_UNSPECIFIED, undefined, { number: 0, age: undefined, ...observe(response.status, response.headers, head) }, startedAfter,
-    );
-    if (signal?.aborted) {
-      discard();
-      throw signal.reason;
+      const startedAfter = now() - lease.askedAt;
+      let response: Response, after: number | undefined;
+      failed?.discard();
+      try {
+        response = await asked.send(outgoing.url, outgoing.headers, text);
+        if (response.status < 400) return passed(shared, asked, lease, response, hide, startedAfter);
+        const { head, body, discard } = await beginning(response.body && streamOf(response.body));
+        failed = { response: rebuilt(response, body, lease, requestId), discard };
+        const seen = seenOf(response.status, response.headers, head);
+        if (signal?.aborted) lease.release(Outcome.OUTCOME_UNSPECIFIED, undefined, seen, startedAfter);
+        const advice = await lease.releaseForAdvice(Outcome.OUTCOME_UNSPECIFIED, undefined, seen, startedAfter);
+        signal?.throwIfAborted();
+        if (advice === undefined) after = passing(response) ? (retryAfter(response.headers, Date.now()) ?? backoff(failures)) : undefined;
+        else if (advice.retry) after = advice.retryAfter ?? 0;
+        if (after !== undefined && left > 0 && advice?.otherTarget && lease.target !== undefined && accounts.length !== 1) {
+          detour = { around: lease.target.account, until: now() + after };
+          ask.excludeAccounts.push(detour.around);
+          after = 0;
+        }
+      } catch (error) {
+        if (signal?.aborted || !unsent(error)) {
+          lease.release(Outcome.OUTCOME_UNKNOWN, undefined, undefined, startedAfter);
+          throw error;
+        }
+        lease.release(Outcome.OUTCOME_UNSENT);
+        failed = { error, discard() {} };
+        after = backoff(failures);
+      }
+      failures++;
+      if (after === undefined || left-- <= 0 || now() + after > patience) return handedOn(failed, retries);
+      if (after > 0) await sleep(after, signal);
     }
-    failed = rebuilt(response, body, lease, requestId);
-    const after = advice === undefined
-      ? passing(response.status) ? (retryAfter(response.headers, Date.now()) ?? backoff(failures)) : undefined
-      : advice.retry ? (advice.retryAfter ?? 0) : undefined;
-    failures++;
-    if (after === undefined || left-- <= 0 || !(await waited(after, deadline, signal, discard))) return final(failed, shared.retries);
-    discard();
-    if (advice?.otherTarget && lease.target !== undefined) ask.excludeAccounts.push(lease.target.account);
+  } catch (error) {
+    failed?.discard();
+    throw error;
   }
 }
 
-function outgoingOf(asked: Asked, lease: Lease, reach: Reach, route: boolean): Outgoing | undefined {
+/** The failure as the SDK gets it: it does not try again what was tried again already. */
+function handedOn({ response, error }: Failed, retries: number): Response {
+  if (response === undefined) throw error;
+  if (retries > 0) response.headers.set("x-should-retry", "false");
+  return response;
+}
+
+function seenOf(status: number, headers: Headers, body?: Uint8Array): Observation {
+  return { number: 0, age: undefined, ...observe(status, headers, body) };
+}
+
+function outgoingOf(asked: Asked, lease: Lease, reach: Reach): Outgoing | undefined {
   const headers = new Headers(asked.headers);
   if (lease.target === undefined) return { url: asked.url.href, headers, text: asked.request.text };
-  return follow(asked.request, asked.url, headers, lease.target, reach, route);
+  return follow(asked.request, asked.url, headers, lease.target, reach, Boolean(asked.call.route));
 }
 
 /** Mistral tells the usage of streams unasked, and refuses to be asked. */
@@ -164,27 +201,13 @@ function silentOnUsage(lease: Lease, url: URL): boolean {
   return lease.target === undefined ? url.hostname === "api.mistral.ai" : lease.target.provider === "mistral";
 }
 
-/** The statuses that official SDKs try again. */
-function passing(status: number): boolean {
-  return status === 408 || status === 409 || status === 429 || status >= 500;
+/** What official SDKs try again. */
+function passing({ status, headers }: Response): boolean {
+  return headers.get("x-should-retry") !== "false" && (status === 408 || status === 409 || status === 429 || status >= 500);
 }
 
 function backoff(failures: number): number {
   return Math.min(8, 0.5 * 2 ** failures);
-}
-
-/** Waits; false: the patience ends before. Rejects with the signal's reason. */
-async function waited(seconds: number, deadline: number | undefined, signal: AbortSignal | undefined, onAbort?: () => void): Promise<boolean> {
-  if (deadline === undefined ? seconds > LONGEST_WAIT : now() + seconds > deadline) return false;
-  if (seconds > 0) {
-    try {
-      await sleep(seconds, signal);
-    } catch (error) {
-      onAbort?.();
-      throw error;
-    }
-  }
-  return true;
 }
 
 function refused(wire: Wire, requestId: string, error: unknown): Response {
@@ -194,16 +217,8 @@ function refused(wire: Wire, requestId: string, error: unknown): Response {
   throw error;
 }
 
-/** The failure as the SDK gets it: it does not try again what was tried again already. */
-function final(response: Response, retries: number): Response {
-  if (retries > 0) response.headers.set("x-should-retry", "false");
-  return response;
-}
-
 /** A good answer: its usage is read as it passes, and its lease ends with it. */
-function passed(
-  shared: Shared, asked: Asked, lease: Lease, response: Response, hide: boolean, startedAfter: number, continued: number,
-): Response {
+function passed(shared: Shared, asked: Asked, lease: Lease, response: Response, hide: boolean, startedAfter: number): Response {
   // What lives as long as the stream does not keep the prompt.
   const { wire, model } = asked.request;
   const { tokens, textOnly, exact } = asked.estimate;
@@ -215,18 +230,18 @@ function passed(
     const usage = used && { ...used, units: {} };
     if (failure !== undefined) {
       const body = Buffer.from(JSON.stringify({ error: failure.error }));
-      lease.release(Outcome.OUTCOME_UNSPECIFIED, usage, { number: 0, age: undefined, ...observe(failure.status, headers, body) }, startedAfter);
+      lease.release(Outcome.OUTCOME_UNSPECIFIED, usage, seenOf(failure.status, headers, body), startedAfter);
       return;
     }
     if (used?.inputTokens !== undefined && textOnly) {
-      shared.ratios.learn(model, tokens, used.inputTokens - continued, exact);
+      shared.ratios.learn(model, tokens, used.inputTokens, exact);
     }
     if (wire === "responses" && reader.id !== undefined && used !== undefined) {
       shared.responses.set(reader.id, (used.inputTokens ?? 0) + (used.outputTokens ?? 0));
     }
     const ended = whole && reader.ended;
     lease.release(
-      ended ? Outcome.OUTCOME_UNSPECIFIED : Outcome.OUTCOME_UNKNOWN, usage, { number: 0, age: undefined, ...observe(status, headers) }, startedAfter,
+      ended ? Outcome.OUTCOME_UNSPECIFIED : Outcome.OUTCOME_UNKNOWN, usage, seenOf(status, headers), startedAfter,
     );
   };
   const { body } = response;

@@ -3,7 +3,7 @@ import { after, before, beforeEach, test } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { fetch, type Fetch } from "../src/fetch.js";
 import type { Options } from "../src/options.js";
-import { FailureClass, Outcome, type ReleaseRequest } from "../src/watermaster/v1/limiter.js";
+import { FailureClass, Outcome, Reason, type ReleaseRequest } from "../src/watermaster/v1/limiter.js";
 import { Scripted } from "./scripted.js";
 import { until } from "./world.js";
 
@@ -131,6 +131,28 @@ test("a failure is tried again as advised, elsewhere where that is better", () =
   assert.deepEqual(told.map((r) => r.observation!.httpStatus), [503, 503, 200]);
 }));
 
+test("without another account the call goes back to the one that failed", () => using({}, [failing(503), ok], async (limited, sent) => {
+  service.decisions.push(service.granted(), service.rejected(Reason.REASON_NO_TARGET));
+  service.advice.push(advise(true, true, 0));
+  assert.equal((await limited(url, post(chat))).status, 200);
+  assert.equal(sent.length, 2);
+  assert.deepEqual(service.acquired.map((a) => a.constraints?.excludeAccounts), [[], ["main"], []]);
+}));
+
+test("a failure whose body is long is handed on whole", () => using({}, [() => new Response("x".repeat(3 << 20), { status: 503 })], async (limited) => {
+  service.decisions.push(service.granted(), service.rejected());
+  service.advice.push(advise(true));
+  assert.equal((await (await limited(url, post(chat))).text()).length, 3 << 20);
+  await releases(1);
+}));
+
+test("an account that cannot be followed and comes again is no endless loop", () => using({}, [ok], async (limited) => {
+  const far = () => service.granted({ account: "far", attributes: { base_url: "https://far.example/v1" } });
+  service.decisions.push(far(), far());
+  assert.equal((await limited(url, post(chat))).status, 500);
+  await releases(2);
+}));
+
 test("the last failure is handed on and not tried again by the SDK", async () => {
   await using({ retries: 2 }, [failing(503, { "x-request-id": "p" })], async (limited, sent) => {
     service.advice.push(advise(true), advise(true), advise(true));
@@ -209,7 +231,7 @@ test("no connection is unsent and tried again; what breaks after it was sent is 
 
 test("cancelled between attempts", () => using({}, [failing(503)], async (limited) => {
   const given = new AbortController(), reason = new Error("enough");
-  service.advice.push(advise(true, false, 30));
+  service.advice.push(advise(true, false, 20));
   const done = limited(url, post(chat, { signal: given.signal }));
   done.catch(() => {});
   await releases(1);
@@ -242,7 +264,7 @@ test("a conversation that goes on counts what it was", () => using({}, [
   await (await limited(to, post({ model: "gpt-5", input: "Hello", previous_response_id: "resp_1" }))).text();
   await (await limited(to, post({ model: "gpt-5", input: "Hello", previous_response_id: "resp_0" }))).text();
   const [first, second, third] = service.acquired.map((a) => a.inputTokens);
-  assert.equal(second, first! + 1500);
+  assert.equal(second, Math.ceil((2 + 1500) * 1.2));
   assert.equal(third, first);
 }));
 
