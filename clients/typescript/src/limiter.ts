@@ -163,14 +163,14 @@ export class Limiter {
     const began = now();
     const closed = (this.options.whenAway ?? "closed") === "closed";
     const request = this.#request(ask, deadline === undefined ? undefined : Math.max(0, deadline - began));
+    if (!closed && this.#service.away) return this.#without(ask, deadline, signal);
     const limit = closed ? Math.max(began, deadline ?? began + PATIENCE) : began + SHORT;
     let tried = 0, pause = 0.1;
     for (;;) {
-      if (!closed && this.#service.away) return this.#without(ask, deadline, signal);
       const askedAt = now();
       let answer: AcquireResponse;
       try {
-        answer = await this.#service.call(LimiterServiceClient.prototype.acquire, request, BLOCK + 5, signal, closed ? undefined : limit - askedAt);
+        answer = await this.#service.call(LimiterServiceClient.prototype.acquire, request, BLOCK + 5, signal, closed ? undefined : Math.max(0.1, limit - askedAt));
       } catch (error) {
         signal?.throwIfAborted();
         if (!away(error)) throw errorOf(error);

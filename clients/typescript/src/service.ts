@@ -1,4 +1,4 @@
-import { credentials, Metadata, status, type CallOptions, type ChannelCredentials, type ClientUnaryCall, type ServiceError } from "@grpc/grpc-js";
+import { connectivityState, credentials, Metadata, status, type CallOptions, type ChannelCredentials, type ClientUnaryCall, type ServiceError } from "@grpc/grpc-js";
 import { sleep } from "./clock.js";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import { LimiterServiceClient } from "./watermaster/v1/limiter.js";
@@ -64,7 +64,7 @@ export class Service {
     const endpoint = this.#pick();
     endpoint.open++;
     try {
-      if (connect !== undefined) await ready(endpoint.client, Math.max(0, connect));
+      if (connect !== undefined) await ready(endpoint.client, connect);
       return await new Promise<Response>((resolve, reject) => {
         const call = method.call(endpoint.client, request, this.#metadata, { deadline: Date.now() + within * 1000 }, (error, response) => {
           signal?.removeEventListener("abort", abort);
@@ -122,12 +122,18 @@ export class Service {
   }
 }
 
+/** Waits until there is a connection; rejects as soon as one could not be made, or after so many seconds. */
 function ready(client: LimiterServiceClient, seconds: number): Promise<void> {
+  const channel = client.getChannel(), deadline = Date.now() + seconds * 1000;
   return new Promise((resolve, reject) => {
-    client.waitForReady(Date.now() + seconds * 1000, (error) => {
-      if (error) reject(Object.assign(error, { code: status.UNAVAILABLE }));
-      else resolve();
-    });
+    const look = (late?: Error) => {
+      const state = channel.getConnectivityState(true);
+      if (state === connectivityState.READY) resolve();
+      else if (late || state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) {
+        reject(Object.assign(new Error("no connection"), { code: status.UNAVAILABLE, details: "no connection" }));
+      } else channel.watchConnectivityState(state, deadline, look);
+    };
+    look();
   });
 }
 

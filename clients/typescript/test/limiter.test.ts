@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { status } from "@grpc/grpc-js";
+import { now } from "../src/clock.js";
 import { fetch } from "../src/fetch.js";
 import { CallError, Limiter, Rejected, Unavailable, withOptions, type Options } from "../src/index.js";
+import { LocalLimit } from "../src/local.js";
 import { Outcome, Reason } from "../src/watermaster/v1/limiter.js";
 import { collected } from "./garbage.js";
 import { Scripted } from "./scripted.js";
@@ -152,6 +154,34 @@ test("pressure is told when it changes", async () => {
     assert.deepEqual(seen, ["HIGH"]);
     assert.equal(limiter.pressure.maxToolCalls, 3);
   });
+});
+
+test("the minute of this process holds requests and tokens", async () => {
+  const limit = new LocalLimit({ requests: 2, tokens: 100 });
+  await limit.enter(60, now());
+  await assert.rejects(limit.enter(101, now() + 1000), (e) => e instanceof Rejected && e.reason === "LOCAL_LIMIT" && e.retryAfter === undefined);
+  await assert.rejects(limit.enter(60, now() + 50), (e) => e instanceof Rejected && e.retryAfter! > 59 && e.retryAfter! <= 60);
+  await limit.enter(40, now());
+  await assert.rejects(limit.enter(0, now() + 50), Rejected);
+  const reason = new Error("enough");
+  await assert.rejects(limit.enter(0, now() + 90, AbortSignal.abort(reason)), (e) => e === reason);
+  const none = new LocalLimit({ requests: 0, tokens: 100 });
+  await assert.rejects(none.enter(1, now() + 1000), Rejected);
+});
+
+test("a service that does not answer is left out, and asked again when it is well", async () => {
+  const lost = await Scripted.start(), { address } = lost;
+  lost.close();
+  const limiter = new Limiter({ address: [address, service.address], whenAway: "open" });
+  try {
+    for (let i = 0; i < 4; i++) {
+      const lease = await limiter.acquire({ model: "gpt-5" });
+      assert.notEqual(lease.id, "", "the other one answers");
+      lease.end();
+    }
+  } finally {
+    await limiter.close();
+  }
 });
 
 test("headroom of a real service", async () => {
