@@ -43,15 +43,15 @@ export function fetch(options: Options | Limiter, inner: (input: any, init?: any
     const wire = url && meteredWire(method, url);
     if (url === undefined || wire === undefined) return pass();
 
-    const signal = init?.signal ?? request?.signal ?? undefined;
+    const signal = (init?.signal === undefined ? request?.signal : init.signal) ?? undefined;
     signal?.throwIfAborted();
     const source: unknown = init?.body ?? request;
-    const text = await textOf(source);
-    if (text === undefined) return pass();
+    const bytes = await bytesOf(source);
+    if (bytes === undefined) return pass();
+    const metered = readBody(wire, url, typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes));
     // What was read from a stream is gone from it.
-    const read = typeof source === "string" ? undefined : text;
-    const metered = readBody(wire, url, text);
-    if (metered === undefined) return pass(read);
+    if (metered === undefined) return pass(bytes === source ? undefined : bytes);
+    if (source instanceof Blob && source.type !== "" && !headers.has("content-type")) headers.set("content-type", source.type);
 
     let call;
     try {
@@ -92,14 +92,14 @@ function sharedOf(limiter: Limiter) {
   return shared;
 }
 
-/** The text of a body that may be JSON; undefined: it is a form, or there is none, and it was not read. */
-async function textOf(body: unknown): Promise<string | undefined> {
+/** A body that may be JSON, whole; undefined: it is a form, or there is none, and it was not read. */
+async function bytesOf(body: unknown): Promise<string | Uint8Array<ArrayBuffer> | undefined> {
   if (typeof body === "string") return body;
-  if (body instanceof ArrayBuffer) return Buffer.from(body).toString();
-  if (ArrayBuffer.isView(body)) return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
+  if (body instanceof ArrayBuffer) return new Uint8Array(body);
+  if (ArrayBuffer.isView(body)) return new Uint8Array(body.buffer as ArrayBuffer, body.byteOffset, body.byteLength);
   if (body === null || typeof body !== "object" || body instanceof FormData || body instanceof URLSearchParams) return undefined;
-  if ("text" in body && typeof body.text === "function") return body.text(); // Request, Blob
-  if (body instanceof ReadableStream || Symbol.asyncIterator in body) return new Response(body as BodyInit).text();
+  if ("arrayBuffer" in body && typeof body.arrayBuffer === "function") return new Uint8Array(await body.arrayBuffer()); // Request, Blob
+  if (body instanceof ReadableStream || Symbol.asyncIterator in body) return new Uint8Array(await new Response(body as BodyInit).arrayBuffer());
   return undefined;
 }
 

@@ -258,6 +258,6 @@ function rejection(value: { reason: Reason; retryAfter?: { seconds: number; nano
 
 function errorOf(error: unknown): Error {
   const { code, details } = error as Partial<ServiceError>;
-  if (away(error)) return new Unavailable(`no address of the service answers: ${details || String(error)}`);
+  if (away(error)) return new Unavailable(`no address of the service answers: ${(details || String(error)).replace(/ *Resolution note:.*$/, "")}`);
   return new CallError(code ?? status.INTERNAL, details || String(error));
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
-import OpenAI from "openai";
+import OpenAI, { AzureOpenAI } from "openai";
 import { fetch, type Fetch } from "../src/fetch.js";
 import { collected } from "./garbage.js";
 import { answering, Provider, Service, Tap, until } from "./world.js";
@@ -101,6 +101,16 @@ test("Anthropic: plain, streamed, tools", () => using({}, async (limited) => {
   }
   const called = await client.messages.create({ ...helloClaude, tools: [{ name: "say", input_schema: tool }], tool_choice: { type: "any" } });
   assert.equal(called.content.find((c) => c.type === "tool_use")?.name, "say");
+}));
+
+test("Azure's form, and an answer that takes its time", () => using({}, async (limited) => {
+  const azure = new AzureOpenAI({ endpoint: provider.url, apiKey: "az", apiVersion: "2026-06-01", deployment: "gpt-5", fetch: limited });
+  const { response } = await azure.chat.completions.create({ ...hello, model: "gpt-5" }).withResponse();
+  assert.match(response.url, /\/openai\/deployments\/gpt-5\/chat\/completions\?api-version=2026-06-01$/);
+  assert.equal(response.headers.get("x-watermaster-account"), "openai-main");
+  const slow = openai(limited).chat.completions.create(hello, wish("delay", "300ms"));
+  await until(async () => (await service.held()) === 1, "it holds its place while it runs");
+  assert.ok((await slow).usage!.total_tokens > 0);
 }));
 
 test("each class of error is the SDK's own, and is tried as often as helps", async (t) => {
@@ -338,7 +348,7 @@ test("what any fetch may be given", () => using({}, async (limited) => {
   const request = await limited(new Request(url, { method: "POST", headers, body }));
   assert.equal(request.headers.get("x-watermaster-account"), "openai-main");
   await request.text();
-  const odd = await limited(new Request(url, { method: "POST", headers, body: "no JSON" }));
+  const odd = await limited(new Request(url, { method: "POST", headers, body: new Uint8Array([0xff, 0xfe, 0x00]) }));
   assert.equal(odd.status, 400, "the provider says what is wrong");
   assert.equal(odd.headers.get("x-watermaster-request-id"), null);
 }));
