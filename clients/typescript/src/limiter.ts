@@ -1,0 +1,265 @@
+import { randomUUID } from "node:crypto";
+import { status, type ServiceError } from "@grpc/grpc-js";
+import { duration, now, seconds, sleep } from "./clock.js";
+import { CallError, Rejected, Unavailable } from "./error.js";
+import { Lease, type Grant } from "./lease.js";
+import { LocalLimit } from "./local.js";
+import { merged, type Call, type Options, type Pressure } from "./options.js";
+import { Releases } from "./releases.js";
+import { Renewals } from "./renewals.js";
+import { away, Service } from "./service.js";
+import type { Headroom } from "./watermaster/v1/monitor.js";
+import { LimiterServiceClient, Outcome, PressureLevel, Reason, type AcquireRequest, type AcquireResponse, type Pressure as WirePressure } from "./watermaster/v1/limiter.js";
+
+/** What is asked of the service for one HTTP attempt. */
+export interface Ask {
+  call: Call;
+  /** Asked for unless call.route is set. */
+  model: string;
+  inputTokens: number;
+  /** undefined: the model's maximum. */
+  maxOutputTokens: number | undefined;
+  cachedInputTokens: number | undefined;
+  units: Record<string, number>;
+  requestId: string;
+  attempt: number;
+  accounts: string[];
+  excludeAccounts: string[];
+  providers: string[];
+}
+
+/** What acquire asks for. */
+export interface Want extends Call {
+  /** A model by name or alias; or set route. */
+  model?: string;
+  /** An upper bound of what the provider will count. */
+  inputTokens?: number;
+  /** Over all choices; unset: the model's maximum. 0: none are produced. */
+  maxOutputTokens?: number;
+  cachedInputTokens?: number;
+  units?: Record<string, number>;
+  /** Further constraints. */
+  accounts?: string[];
+  excludeAccounts?: string[];
+  providers?: string[];
+  /** Counts the attempts of a requestId; unset: the next one of this process. */
+  attempt?: number;
+  signal?: AbortSignal;
+}
+
+/** How long one Acquire stays open while waiting, in seconds. */
+const BLOCK = 10;
+/** How long the service is looked for where the call had no patience of its own. */
+const PATIENCE = 30;
+/** How long it is looked for where calls go without it. */
+const SHORT = 1;
+/** Requests whose attempts are remembered. */
+const REMEMBERED = 10_000;
+
+/** A connection to the service, for any number of calls at a time. */
+export class Limiter {
+  readonly options: Readonly<Options>;
+  readonly #service: Service;
+  readonly #releases: Releases;
+  readonly #renewals: Renewals;
+  readonly #local: LocalLimit | undefined;
+  readonly #attempts = new Map<string, number>();
+  #pressure: Pressure = { level: "NORMAL", utilization: 0, totalUtilization: 0, waiting: 0, maxToolCalls: undefined, agentProfile: undefined };
+
+  /** Throws a RangeError or a TypeError if an option is wrong. No connection is made yet. */
+  constructor(options: Options = {}) {
+    this.options = options;
+    this.#service = new Service(options);
+    this.#renewals = new Renewals(this.#service);
+    this.#releases = new Releases(this.#service, (id) => this.#renewals.delete(id));
+    this.#local = typeof options.whenAway === "object" ? new LocalLimit(options.whenAway) : undefined;
+  }
+
+  /** The latest that any answer told. */
+  get pressure(): Pressure {
+    return this.#pressure;
+  }
+
+  /** Ends of leases that were dropped since too many waited while the service was away. */
+  get droppedReleases(): number {
+    return this.#releases.dropped;
+  }
+
+  /** Waits for the right to send one call. Rejects with Rejected, Unavailable or CallError, or with the signal's reason. The lease has to be ended. */
+  async acquire(want: Want): Promise<Lease> {
+    const { model = "", inputTokens = 0, maxOutputTokens, cachedInputTokens, units = {}, accounts = [], excludeAccounts = [], providers = [], attempt, signal, ...given } = want;
+    const call = this.call(given);
+    const requestId = call.requestId || randomUUID();
+    const deadline = call.maxWait === undefined ? undefined : now() + call.maxWait;
+    return this.ask({
+      call, model, inputTokens, maxOutputTokens, cachedInputTokens, units, requestId, accounts, excludeAccounts, providers,
+      attempt: attempt ?? (call.requestId ? this.attempt(requestId, 0) : 0),
+    }, deadline, signal);
+  }
+
+  /** Acquires, runs and ends: a call that throws ends as unknown, unless what was seen of its answer was told by lease.observe. */
+  async run<T>(want: Want, call: (lease: Lease) => Promise<T>): Promise<T> {
+    let attempt = want.attempt;
+    for (;;) {
+      const lease = await this.acquire(attempt === undefined ? want : { ...want, attempt });
+      if (!lease.start()) {
+        attempt = lease.attempt + 1;
+        want = { ...want, requestId: lease.requestId };
+        continue;
+      }
+      try {
+        const result = await call(lease);
+        lease.end();
+        return result;
+      } catch (error) {
+        lease.end(true);
+        throw error;
+      }
+    }
+  }
+
+  /** Tells what was seen of an account without a lease. */
+  async report(account: string, model: string, seen: { httpStatus: number; headers?: Record<string, string>; body?: string }): Promise<void> {
+    const { httpStatus, headers = {}, body = "" } = seen;
+    await this.#service.call(LimiterServiceClient.prototype.report, {
+      leaseId: "", organization: this.options.organization ?? "", account, model, consumption: undefined, startedAfter: undefined,
+      observation: { number: 0, httpStatus, headers, body, age: undefined },
+    }, 5).catch((error: unknown) => { throw errorOf(error); });
+  }
+
+  /** What is held, reserved and left of each limit: of all, or of an account, a pool or a project. Its configRevision is 0. */
+  async headroom(of: { account?: string; pool?: string; project?: string } = {}): Promise<Headroom> {
+    const { account = "", pool = "", project = "" } = of;
+    try {
+      return await this.#service.headroom({ organization: this.options.organization ?? "", account, pool, project, log: false }, 5);
+    } catch (error) {
+      throw errorOf(error);
+    }
+  }
+
+  /** Tells what is still to be told, for at most 5 s, and closes the connections. */
+  async close(): Promise<void> {
+    await this.#releases.flush(5);
+    this.#renewals.close();
+    this.#service.close();
+  }
+
+  /** The options of a call: what is given over those of withOptions over the limiter's. */
+  call(given: Call): Call {
+    return merged(this.options, given);
+  }
+
+  /** The number of the next attempt of a request that the caller named, at least so much. */
+  attempt(requestId: string, atLeast: number): number {
+    const attempt = Math.max(this.#attempts.get(requestId) ?? 0, atLeast);
+    this.#attempts.delete(requestId);
+    this.#attempts.set(requestId, attempt + 1);
+    if (this.#attempts.size > REMEMBERED) for (const oldest of this.#attempts.keys()) { this.#attempts.delete(oldest); break; }
+    return attempt;
+  }
+
+  /** Asks until there is a grant or a refusal. `deadline`: the end of the caller's patience, by now(); undefined: the class's. */
+  async ask(ask: Ask, deadline: number | undefined, signal?: AbortSignal): Promise<Lease> {
+    const began = now();
+    const closed = (this.options.whenAway ?? "closed") === "closed";
+    const request = this.#request(ask, deadline === undefined ? undefined : Math.max(0, deadline - began));
+    if (!closed && this.#service.away) return this.#without(ask, deadline, signal);
+    const limit = closed ? Math.max(began, deadline ?? began + PATIENCE) : began + SHORT;
+    let tried = 0, pause = 0.1;
+    for (;;) {
+      let askedAt = now();
+      let answer: AcquireResponse;
+      try {
+        answer = await this.#service.call(LimiterServiceClient.prototype.acquire, request, BLOCK + 5, signal, Math.max(closed ? 1 : 0.1, limit - askedAt), () => {
+          askedAt = now();
+        });
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!away(error)) throw errorOf(error);
+        if (++tried < this.#service.size) continue;
+        tried = 0;
+        const left = limit - now();
+        if (left <= 0) {
+          if (closed) throw errorOf(error);
+          return this.#without(ask, deadline, signal);
+        }
+        await sleep(Math.min(pause, left), signal);
+        pause = Math.min(2, pause * 2);
+        continue;
+      }
+      tried = 0;
+      const pressure = this.#saw(answer.pressure);
+      const { decision } = answer;
+      if (decision?.$case === "granted") {
+        const { leaseId, target, startWithin, waited, renewEvery } = decision.value;
+        const lease = this.#lease({
+          id: leaseId, target, askedAt, startWithin: seconds(startWithin) ?? 0, waited: seconds(waited) ?? 0, pressure, requestId: ask.requestId, attempt: ask.attempt,
+        });
+        if (renewEvery !== undefined) this.#renewals.add(leaseId, Math.max(0.05, seconds(renewEvery)));
+        // Nobody is there to use it any more.
+        if (signal?.aborted) lease.release(Outcome.OUTCOME_UNSENT);
+        signal?.throwIfAborted();
+        return lease;
+      }
+      if (decision?.$case !== "wait") throw rejection(decision?.value);
+      const wait = seconds(decision.value.retryAfter) ?? 0;
+      if (wait > 0) await sleep(wait, signal);
+    }
+  }
+
+  #request(ask: Ask, maxWait: number | undefined): AcquireRequest {
+    const { call } = ask;
+    return {
+      requestId: ask.requestId, attempt: ask.attempt, organization: this.options.organization ?? "", project: call.project ?? "",
+      destination: call.route ? { $case: "route", value: call.route } : { $case: "model", value: ask.model },
+      priorityClass: call.priorityClass ?? "", inputTokens: ask.inputTokens, maxOutputTokens: ask.maxOutputTokens, cachedInputTokens: ask.cachedInputTokens,
+      units: ask.units, maxWait: duration(maxWait), block: duration(BLOCK), leaseTtl: duration(this.options.leaseTtl ?? 30), affinityKey: call.affinityKey ?? "",
+      constraints: {
+        accounts: ask.accounts, excludeAccounts: ask.excludeAccounts, providers: ask.providers, capabilities: [...(call.capabilities ?? [])], minQuality: call.minQuality,
+      },
+      labels: { ...call.labels },
+    };
+  }
+
+  /** The service is away: the call goes as the options say. */
+  async #without(ask: Ask, deadline: number | undefined, signal: AbortSignal | undefined): Promise<Lease> {
+    await this.#local?.enter(ask.inputTokens + (ask.maxOutputTokens ?? 0), deadline ?? now() + PATIENCE, signal);
+    return this.#lease({ id: "", target: undefined, askedAt: now(), startWithin: Infinity, waited: 0, pressure: undefined, requestId: ask.requestId, attempt: ask.attempt });
+  }
+
+  #lease(grant: Grant): Lease {
+    return new Lease(grant, this.#releases);
+  }
+
+  #saw(seen: WirePressure | undefined): Pressure | undefined {
+    if (seen === undefined) return undefined;
+    const level = (PressureLevel[seen.level] ?? "").replace("PRESSURE_LEVEL_", "");
+    const pressure: Pressure = {
+      level: level === "ELEVATED" || level === "HIGH" || level === "SATURATED" ? level : "NORMAL", utilization: seen.utilization, totalUtilization: seen.totalUtilization,
+      waiting: seen.waiting, maxToolCalls: seen.maxToolCalls, agentProfile: seen.agentProfile,
+    };
+    const changed = pressure.level !== this.#pressure.level;
+    this.#pressure = pressure;
+    if (changed) {
+      try {
+        this.options.onPressure?.(pressure);
+      } catch {
+        // A caller's mistake is not the call's.
+      }
+    }
+    return pressure;
+  }
+}
+
+function rejection(value: { reason: Reason; retryAfter?: { seconds: number; nanos: number } | undefined; binding: readonly { scope: string; name: string; metric: string; window?: { seconds: number; nanos: number } | undefined; quota: number; utilization: number }[]; message: string } | undefined): Rejected {
+  if (value === undefined) return new Rejected("UNSPECIFIED", undefined, [], "the service answered what this client does not know");
+  return new Rejected(
+    (Reason[value.reason] ?? "UNSPECIFIED").replace("REASON_", ""), seconds(value.retryAfter), value.binding.map((b) => ({ ...b, window: seconds(b.window) })), value.message,
+  );
+}
+
+function errorOf(error: unknown): Error {
+  const { code, details } = error as Partial<ServiceError>;
+  if (away(error)) return new Unavailable(`no address of the service answers: ${(details || String(error)).replace(/ *Resolution note:.*$/, "")}`);
+  return new CallError(code ?? status.INTERNAL, details || String(error));
+}

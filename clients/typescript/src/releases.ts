@@ -1,0 +1,120 @@
+import { duration, now, seconds, sleep } from "./clock.js";
+import type { Advice, End, Ledger } from "./lease.js";
+import { away, type Service } from "./service.js";
+import { LimiterServiceClient, type ReleaseRequest, type ReleaseResponse } from "./watermaster/v1/limiter.js";
+
+/** Ends that wait while the service is away; beyond that the oldest are dropped, and their leases expire. */
+const MOST = 10_000;
+/** Releases in flight at a time. */
+const WIDTH = 32;
+
+interface Entry {
+  id: string;
+  end: End;
+}
+
+/** Tells the service how leases ended, in the background and as often as it takes. */
+export class Releases implements Ledger {
+  readonly #service: Service;
+  readonly #ended: (id: string) => void;
+  #queue: Entry[] = [];
+  #running = 0;
+  #pausing = false;
+  #pause = 0.1;
+  #idle: (() => void)[] = [];
+  /** Ends that were dropped because too many waited. */
+  dropped = 0;
+
+  /** `ended` is told of each lease that ends. */
+  constructor(service: Service, ended: (id: string) => void) {
+    this.#service = service;
+    this.#ended = ended;
+  }
+
+  add(id: string, end: End): void {
+    this.#ended(id);
+    this.#keep({ id, end });
+    this.#run();
+  }
+
+  async advice(id: string, end: End, within: number): Promise<Advice | undefined> {
+    this.#ended(id);
+    try {
+      const { advice } = await this.#send({ id, end }, within);
+      return advice && { retry: advice.retry, retryAfter: seconds(advice.retryAfter), otherTarget: advice.otherTarget };
+    } catch (error) {
+      if (away(error)) {
+        this.#keep({ id, end });
+        this.#run();
+      }
+      return undefined;
+    }
+  }
+
+  /** Waits until all is told, for at most so many seconds. */
+  async flush(within: number): Promise<void> {
+    if (this.#queue.length === 0 && this.#running === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, within * 1000);
+      this.#idle.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  #keep(entry: Entry): void {
+    if (this.#queue.length >= MOST) {
+      this.#queue.shift();
+      this.dropped++;
+    }
+    this.#queue.push(entry);
+  }
+
+  #run(): void {
+    while (!this.#pausing && this.#running < WIDTH) {
+      const entry = this.#queue.shift();
+      if (entry === undefined) break;
+      this.#running++;
+      void this.#deliver(entry);
+    }
+    if (this.#queue.length === 0 && this.#running === 0) {
+      for (const resolve of this.#idle) resolve();
+      this.#idle = [];
+    }
+  }
+
+  async #deliver(entry: Entry): Promise<void> {
+    try {
+      await this.#send(entry, 10);
+      this.#pause = 0.1;
+    } catch (error) {
+      // Whatever else it says, saying it again does not help.
+      if (away(error)) {
+        this.#keep(entry);
+        void this.#rest();
+      }
+    }
+    this.#running--;
+    this.#run();
+  }
+
+  async #rest(): Promise<void> {
+    if (this.#pausing) return;
+    this.#pausing = true;
+    await sleep(this.#pause, undefined, true);
+    this.#pause = Math.min(5, this.#pause * 2);
+    this.#pausing = false;
+    this.#run();
+  }
+
+  #send({ id, end }: Entry, within: number): Promise<ReleaseResponse> {
+    const age = now() - end.at;
+    const observation = end.observation && age > 0.05 ? { ...end.observation, age: duration(Math.min(age, 86400)) } : end.observation;
+    const request: ReleaseRequest = {
+      leaseId: id, outcome: end.outcome, observation, startedAfter: duration(end.startedAfter),
+      consumption: end.usage && { $case: "usage", value: end.usage },
+    };
+    return this.#service.call(LimiterServiceClient.prototype.release, request, within);
+  }
+}
