@@ -40,7 +40,7 @@ func TestFleet(t *testing.T) {
 	defer cancel()
 	p := plan{
 		root: root, binary: binary, dir: dir, languages: ready,
-		workers: 200, crews: 3, budget: standard, warm: 22 * time.Second, measured: 20 * time.Second,
+		workers: 200, crews: 3, budget: standard, warm: 2 * standard.hold(), measured: 2 * standard.hold(),
 		ttl: 3 * time.Second, wrapped: true,
 	}
 	r, err := p.run(ctx)
@@ -66,7 +66,7 @@ func TestFleet(t *testing.T) {
 	}
 
 	// Used: at least W/(W+D) less 2.5 points, the figure of the windows by themselves.
-	if least := float64(p.budget.window)/float64(p.budget.window+delay) - .025; r.used < least {
+	if least := float64(p.budget.window)/float64(p.budget.hold()) - .025; r.used < least {
 		t.Errorf("used %.3f of the quota of requests, want ≥ %.3f", r.used, least)
 	}
 

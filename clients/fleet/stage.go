@@ -45,6 +45,9 @@ const (
 	transit     = 1500 * time.Millisecond
 )
 
+// hold is how long a call counts here: until no window at the provider can hold it.
+func (b budget) hold() time.Duration { return b.window + delay }
+
 // configuration is that of the service: the account's quotas with no margin, since nobody
 // else draws on it, and sliding windows, as the stand-in is stricter than OpenAI's buckets. The projects' limits bind nobody: they keep the sums of an hour.
 func (b budget) configuration() string {
