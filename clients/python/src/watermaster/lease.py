@@ -64,12 +64,13 @@ class Lease:
         """Whether the call may still leave."""
         return self._now() - self.asked_at < self.start_within
 
-    def start(self) -> None:
-        """Says that the call leaves now. Raises TooLate if it must not any more."""
+    def start(self) -> float:
+        """Says that the call leaves now; gives the seconds since asked_at. Raises TooLate if it must not any more."""
         now = self._now()
         if now - self.asked_at >= self.start_within:
             raise TooLate(f"the grant had to be used within {self.start_within:g} s; ask again")
         self._started_after = now - self.asked_at
+        return self._started_after
 
     def usage(
         self,

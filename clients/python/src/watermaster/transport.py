@@ -39,9 +39,24 @@ def _headers(request: httpx.Request) -> list[tuple[str, str]]:
     return [(name.decode(encoding), value.decode(encoding)) for name, value in request.headers.raw]
 
 
-def _request(outgoing: Outgoing, of: httpx.Request) -> httpx.Request:
+def _request(send: Send, of: httpx.Request, waits: bool) -> httpx.Request:
+    """The request as it is sent. Its last chance to be too late is when a connection is there to write it to."""
+    trace, outgoing = of.extensions.get("trace"), send.outgoing
+
+    def started(name: str, info: Any) -> Any:
+        if name.endswith(".send_request_headers.started"):
+            send.leaves()
+        return trace(name, info) if trace is not None else None
+
+    async def awaited(name: str, info: Any) -> None:
+        if name.endswith(".send_request_headers.started"):
+            send.leaves()
+        if trace is not None:
+            await trace(name, info)
+
+    extensions = {**of.extensions, "trace": awaited if waits else started}
     return httpx.Request(
-        outgoing.method, outgoing.url, headers=outgoing.headers, content=outgoing.body, extensions=of.extensions
+        outgoing.method, outgoing.url, headers=outgoing.headers, content=outgoing.body, extensions=extensions
     )
 
 
@@ -163,7 +178,7 @@ class Transport(httpx.BaseTransport):
                 return self.limiter.ask(step.question, step.deadline)
             case Send():
                 try:
-                    return _answer(self._inner.handle_request(_request(step.outgoing, request)))
+                    return _answer(self._inner.handle_request(_request(step, request, False)))
                 except _NOT_SENT as error:
                     raise NotSent from error
             case Read():
@@ -224,7 +239,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
                 return await self.limiter.ask_async(step.question, step.deadline)
             case Send():
                 try:
-                    return _answer(await self._inner.handle_async_request(_request(step.outgoing, request)))
+                    return _answer(await self._inner.handle_async_request(_request(step, request, True)))
                 except _NOT_SENT as error:
                     raise NotSent from error
             case Read():
