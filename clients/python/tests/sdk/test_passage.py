@@ -108,6 +108,7 @@ def stage(way: Way, fake: Fake) -> Any:
         yield made
 
 
+@pytest.mark.httpx
 def test_plain(stage: Stage, fake: Fake) -> None:
     stage.answer = lambda handler, _: reply(handler, ANSWER, x_ratelimit_remaining_requests="9", set_cookie="secret=1")
     response = stage.post(stage.client(organization="acme", project="search"), headers={"authorization": "Bearer k"})
@@ -128,6 +129,7 @@ def test_plain(stage: Stage, fake: Fake) -> None:
     assert headers["authorization"] == "Bearer k" and headers["accept-encoding"] == "identity"
 
 
+@pytest.mark.httpx
 def test_stream(stage: Stage, fake: Fake) -> None:
     stage.streams(CHUNK, CHUNK[:9], CHUNK[9:] + LAST[:30], LAST[30:], DONE)
     response = stage.open(stage.client(), {**HELLO, "stream": True})
@@ -186,6 +188,7 @@ def test_failure_within_a_stream(stage: Stage, fake: Fake) -> None:
     assert json.loads(told.observation.body) == {"error": {"type": "overloaded_error", "message": "Overloaded"}}
 
 
+@pytest.mark.httpx
 @pytest.mark.parametrize("how", ["closed", "forgotten", "forgotten early"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_not_read_to_the_end(stage: Stage, fake: Fake, way: Way, how: str, stream: bool) -> None:
@@ -203,6 +206,7 @@ def test_not_read_to_the_end(stage: Stage, fake: Fake, way: Way, how: str, strea
     assert told.usage == (TOLD if stream and how != "forgotten early" else pb.Usage())
 
 
+@pytest.mark.httpx
 def test_no_connection(stage: Stage, fake: Fake, way: Way) -> None:
     clock = Hands()
     client = stage.client(clock=clock)
@@ -215,6 +219,7 @@ def test_no_connection(stage: Stage, fake: Fake, way: Way) -> None:
     assert 0.375 <= clock.slept[0] <= 0.5 and 0.75 <= clock.slept[1] <= 1
 
 
+@pytest.mark.httpx
 def test_no_answer(stage: Stage, fake: Fake, way: Way) -> None:
     gone = threading.Event()
     stage.answer = lambda handler, _: gone.wait(10) and None
@@ -233,7 +238,8 @@ def test_no_answer(stage: Stage, fake: Fake, way: Way) -> None:
     assert released(fake, 2)[1].outcome == UNKNOWN
 
 
-@pytest.mark.asyncio_only
+@pytest.mark.httpx
+@pytest.mark.asyncio
 def test_cancelled(stage: Stage, fake: Fake, way: Way) -> None:
     gone = threading.Event()
     stage.answer = lambda handler, _: gone.wait(10) and None
@@ -359,6 +365,7 @@ def test_renewed_while_it_runs(stage: Stage, fake: Fake) -> None:
     assert released(fake)[0].outcome == UNSPECIFIED
 
 
+@pytest.mark.httpx
 def test_compressed_in_spite_of_all(stage: Stage, fake: Fake) -> None:
     stage.answer = lambda handler, _: reply(handler, gzip.compress(ANSWER), content_encoding="gzip")
     response = stage.post(stage.client())
@@ -428,6 +435,7 @@ def test_what_a_response_builds_on(stage: Stage, fake: Fake) -> None:
     assert [ask.input_tokens for ask in fake.of("Acquire")] == [3, 1803, 3]
 
 
+@pytest.mark.httpx
 def test_proxy_of_the_environment(stage: Stage, fake: Fake, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", stage.url)
     monkeypatch.setenv("NO_PROXY", "")
@@ -436,6 +444,7 @@ def test_proxy_of_the_environment(stage: Stage, fake: Fake, way: Way, monkeypatc
     released(fake)
 
 
+@pytest.mark.httpx
 def test_closing(stage: Stage, fake: Fake, way: Way) -> None:
     """A client closes the limiter that it made, however it is closed, and no other."""
 
@@ -466,6 +475,7 @@ def test_closing(stage: Stage, fake: Fake, way: Way) -> None:
             way.client(limiter, project="search")
 
 
+@pytest.mark.httpx
 def test_composed(stage: Stage, fake: Fake, way: Way) -> None:
     """Transport and AsyncTransport wrap any other, in any client."""
     inner = way.http.MockTransport(lambda request: way.http.Response(200, content=ANSWER))

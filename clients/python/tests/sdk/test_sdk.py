@@ -47,6 +47,7 @@ def stage(way: Way, service: Service, provider: Provider, organization: str) -> 
     return Stage(way, service, provider, organization)
 
 
+@pytest.mark.httpx
 def test_openai(way: Way, stage: Stage) -> None:
     client = stage.openai()
     raw = way.run(client.chat.completions.with_raw_response.create(**HELLO))
@@ -71,6 +72,7 @@ def test_openai(way: Way, stage: Stage) -> None:
     assert way.run(client.models.list()).data is not None, "what is not limited passes"
 
 
+@pytest.mark.httpx
 @pytest.mark.parametrize("split", [0, 1, 7])
 def test_openai_stream(way: Way, stage: Stage, split: int) -> None:
     client = stage.openai()
@@ -81,7 +83,6 @@ def test_openai_stream(way: Way, stage: Stage, split: int) -> None:
     assert [chunk.usage for chunk in way.each(asked) if chunk.usage][-1].prompt_tokens > 0
 
 
-@pytest.mark.httpx2
 def test_anthropic(way: Way, stage: Stage) -> None:
     client = stage.anthropic()
     raw = way.run(client.messages.with_raw_response.create(**CLAUDE))
@@ -117,7 +118,6 @@ def test_error_of_openai(way: Way, stage: Stage, status: int) -> None:
         assert tries == 1, "nothing is gained by trying that again"
 
 
-@pytest.mark.httpx2
 @pytest.mark.parametrize("status", CLASSES)
 def test_error_of_anthropic(way: Way, stage: Stage, status: int) -> None:
     kind = {413: "RequestTooLargeError", 503: "ServiceUnavailableError", 529: "OverloadedError"}.get(status, CLASSES[status])
@@ -128,6 +128,7 @@ def test_error_of_anthropic(way: Way, stage: Stage, status: int) -> None:
     assert stage.provider.report()["statuses"] == {str(status): 1}
 
 
+@pytest.mark.httpx
 def test_refusals(way: Way, stage: Stage) -> None:
     client = stage.openai(stage.client(max_wait=0))
     with pytest.raises(openai.RateLimitError, match=r"watermaster: .*pool/openai-main/mini") as large:
@@ -152,7 +153,6 @@ def test_refusals(way: Way, stage: Stage) -> None:
         way.run(client.chat.completions.create(**HELLO, extra_headers={"X-Watermaster-Max-Wait": "soon"}))
 
 
-@pytest.mark.httpx2
 def test_refusals_of_anthropic(way: Way, stage: Stage) -> None:
     client = stage.anthropic(stage.client(max_wait=0))
     with pytest.raises(anthropic.RateLimitError) as large:
@@ -175,7 +175,7 @@ def test_patience(way: Way, stage: Stage) -> None:
         way.run(create(**HELLO, extra_headers={"x-watermaster-project": "search"}))
 
 
-@pytest.mark.asyncio_only
+@pytest.mark.asyncio
 def test_cancelled(way: Way, stage: Stage) -> None:
     client = stage.openai(stage.client(max_wait=60))
     way.cancelled(
@@ -196,6 +196,7 @@ def test_timeout(way: Way, stage: Stage) -> None:
         way.run(stage.openai(max_retries=0).chat.completions.create(**HELLO, timeout=0.05, **wish(delay="30s")))
 
 
+@pytest.mark.httpx
 def test_stream_that_ends_early(way: Way, stage: Stage) -> None:
     client = stage.openai(max_retries=0)
 
@@ -222,7 +223,6 @@ def test_stream_that_ends_early(way: Way, stage: Stage) -> None:
     until(lambda: way.collected() or stage.free(), "forgotten before it was read")
 
 
-@pytest.mark.httpx2
 def test_stream_of_anthropic_that_ends_early(way: Way, stage: Stage) -> None:
     client = stage.anthropic(max_retries=0)
     with pytest.raises((anthropic.APIError, way.http.HTTPError)):

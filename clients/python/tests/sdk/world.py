@@ -16,7 +16,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -239,25 +238,16 @@ class Way:
             yield from stream
             return
         events = aiter(stream)
+
+        async def following() -> Any:  # begins within the loop, which then knows of it
+            return await anext(events)
+
         while True:
             try:
-                event = self._loop.run_until_complete(anext(events))
+                event = self._loop.run_until_complete(following())
             except StopAsyncIteration:
                 return
             yield event
-
-    def begin(self, call: Callable[[], Any]) -> Callable[[], Any]:
-        """Begins a call in the background; gives what waits for it."""
-        if self._loop is None:
-            done = ThreadPoolExecutor(1).submit(call)
-            return done.result
-        thread = ThreadPoolExecutor(1).submit(asyncio.run, call())
-        return thread.result
-
-    def turn(self, seconds: float = 0.0) -> None:
-        """Lets the loop do what is due."""
-        if self._loop is not None:
-            self._loop.run_until_complete(asyncio.sleep(seconds))
 
     def cancelled(self, start: Callable[[], Awaitable[Any]], when: Callable[[], object]) -> None:
         """Cancels a task as soon as something is so."""
@@ -276,6 +266,7 @@ class Way:
 
     def client(self, *args: Any, **options: Any) -> Any:
         """A client of ours, closed when the test ends."""
+        options.setdefault("verify", False)  # to load the certificates of the world takes longer than most tests
         made = (self.wrapped.AsyncClient if self.asynchronous else self.wrapped.Client)(*args, **options)
         self._open.append(made)
         return made
@@ -291,8 +282,15 @@ class Way:
 
     def collected(self) -> None:
         """Collects garbage, and lets its finalizers run."""
-        gc.collect()
-        self.turn()
+        if self._loop is None:
+            gc.collect()
+            return
+
+        async def collect() -> None:
+            gc.collect()
+            await asyncio.sleep(0)
+
+        self._loop.run_until_complete(collect())
 
     def close(self) -> None:
         for client in self._open:
