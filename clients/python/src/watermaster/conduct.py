@@ -410,7 +410,7 @@ class Conduct:
 
 
 def _backoff(tries: int) -> float:
-    """Seconds before a further try when nobody says when: half a second, doubled by each, and up to a quarter less."""
+    """Seconds before a further try when nobody says: half a second, doubled by each, up to a quarter less."""
     return 0.5 * 2.0 ** min(tries, 10) * (0.75 + random.random() / 4)
 
 

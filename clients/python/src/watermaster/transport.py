@@ -6,12 +6,11 @@ is wanted, with the library in its global `httpx`: see watermaster.httpx and wat
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .conduct import Answer, Conduct, Ending, NotSent, Outgoing, Read, Send, Settle, Sleep, Steps, Wait
+from .conduct import Answer, Conduct, Ending, NotSent, Read, Send, Settle, Sleep, Steps, Wait
 from .limiter import Limiter
 from .request import wire_of
 

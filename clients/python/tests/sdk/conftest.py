@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from fake import Service as Fake
-from world import MODELS, Provider, Service, Way, organization_of, until
+from stage import Stage
+from world import MODELS, Provider, Service, Way, answering, organization_of, until
 
 _ORGANIZATIONS = 160
 _numbers = itertools.count()
@@ -53,6 +54,13 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
     made = Way(library, asynchronous)
     yield made
     made.close()
+
+
+@pytest.fixture
+def stage(way: Way, fake: Fake) -> Iterator[Stage]:
+    made = Stage(way, fake)
+    with answering(made.handle) as made.url:
+        yield made
 
 
 def pytest_generate_tests(metafunc: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the tests run against: real processes of the service and of a strict provider, and what stands in between."""
+"""What the tests run against: processes of the service and of a strict provider, and what is in between."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ _ORGANIZATION = """
       claude-main:
         provider: anthropic
         pools:
-          sonnet: {models: [claude-sonnet-5], limits: {requests: 10k/min, input_tokens: 10M/min, output_tokens: 10M/min, concurrency: 50}}
+          sonnet:
+            models: [claude-sonnet-5]
+            limits: {requests: 10k/min, input_tokens: 10M/min, output_tokens: 10M/min, concurrency: 50}
     projects:
       "*": {weight: 1}
 """
@@ -65,14 +67,18 @@ class Process:
     """A process of ours, and what it said when it was ready."""
 
     def __init__(self, args: list[str], ready: str) -> None:
-        self._child = subprocess.Popen([binary(), *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self._child = subprocess.Popen(
+            [binary(), *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         said = ""
         assert self._child.stdout is not None
         for line in self._child.stdout:
             said += line
             if found := re.search(ready, line):
                 self.found = found.groups()
-                threading.Thread(target=self._child.stdout.read, daemon=True).start()  # so that it never waits for us
+                threading.Thread(
+                    target=self._child.stdout.read, daemon=True
+                ).start()  # so that it never waits for us
                 return
         raise RuntimeError(f"watermaster {' '.join(args)} ended: {said}")
 
@@ -91,7 +97,9 @@ class Provider(Process):
     """A strict provider."""
 
     def __init__(self) -> None:
-        super().__init__(["provider", "--listen", "127.0.0.1:0", "--latency", "0s", "--rate", "0"], r"serves at (http:\S+)")
+        super().__init__(
+            ["provider", "--listen", "127.0.0.1:0", "--latency", "0s", "--rate", "0"], r"serves at (http:\S+)"
+        )
         self.url: str = self.found[0]
 
     def report(self) -> Any:
