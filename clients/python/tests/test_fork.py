@@ -79,8 +79,8 @@ limiter.close()
 
 def test_fork_among_busy_threads_and_waiting_calls(service: Any) -> None:
     def answer(request: Any, context: Any) -> Any:
-        if request.model == "waiting" and not service.of("Release")[-1:]:
-            service.hold(context).wait(0.5)
+        if request.model == "waiting":  # over all forks
+            service.until(lambda: [a.model for a in service.of("Acquire")].count("child") == 5)
         return service.answer(request, context)
 
     service.answers["Acquire"] = answer
@@ -105,7 +105,8 @@ limiter.close()
 """,
     )
     assert [a.model for a in service.of("Acquire")].count("child") == 5
-    assert len(service.of("Release")) == len(service.of("Acquire"))
+    # A fork may cost the parent's connection while it is made; the same key is then asked for again.
+    assert len(service.of("Release")) >= len({a.request_id for a in service.of("Acquire")})
 
 
 def test_works_if_grpc_was_imported_before(service: Any) -> None:

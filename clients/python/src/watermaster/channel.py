@@ -7,6 +7,7 @@ import os
 # gRPC looks at this once, when it is first imported: without it a forked child cannot use gRPC at all.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")
 
+import importlib
 import threading
 from collections.abc import Callable, Collection
 from typing import Any
@@ -35,6 +36,35 @@ SERVING = b"\x08\x01"  # HealthCheckResponse{status: SERVING}
 # Channels whose process forked: closing them in the child would touch what the parent uses.
 _abandoned: list[Any] = []
 
+# gRPC imports this with the first channel; a fork during that would leave the import's lock taken for ever.
+importlib.import_module("grpc._channel")
+
+# Held by whoever is within gRPC's core, as gRPC cannot be used in a child if some thread was there at the fork.
+# That is also why threads wait for answers as futures: a blocking call waits within the core.
+_core = threading.Lock()
+_held = False
+
+
+def _before_fork() -> None:
+    # gRPC's own hook may hold up the thread that has the lock until the fork is over, so not for ever.
+    global _held
+    _held = _core.acquire(timeout=1.0)
+
+
+def _after_fork_in_parent() -> None:
+    if _held:
+        _core.release()
+
+
+def _after_fork_in_child() -> None:
+    global _core
+    _core = threading.Lock()
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+)
+
 
 class Address:
     """One address. Entered by each call to it, which counts those in flight."""
@@ -60,6 +90,11 @@ class Address:
                 )
                 self._methods[name] = method
         return method
+
+    def start(self, name: str, request: Any, timeout: float) -> Any:
+        """Begins a call and gives its future. Raises ValueError if the channel is closed."""
+        with _core:
+            return self.method(name).future(request, timeout=timeout, metadata=self.metadata)
 
     def close(self) -> None:
         channel, self._channel = self._channel, None
