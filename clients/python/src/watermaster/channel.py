@@ -53,7 +53,7 @@ def _before_fork() -> None:
     end = time.monotonic() + 1.0
     _held = _core.acquire(timeout=1.0)
     # Short calls that are open end soon, and with them gRPC's thread that waits for answers.
-    while time.monotonic() < end and any(a.in_flight for pool in list(_pools) for a in pool.addresses):
+    while time.monotonic() < end and any(a.running for pool in list(_pools) for a in pool.addresses):
         time.sleep(0.001)
 
 
@@ -91,6 +91,7 @@ class Address:
     def __init__(self, target: str, pool: Pool) -> None:
         self.target = target
         self.in_flight = 0
+        self.running: set[Any] = set()  # calls that gRPC has; in_flight counts those that are about to begin, too
         self.down = False
         self.metadata = pool.metadata
         self._pool = pool
@@ -113,7 +114,10 @@ class Address:
     def start(self, name: str, request: Any, timeout: float) -> Any:
         """Begins a call and gives its future. Raises ValueError if the channel is closed."""
         with _core:
-            return self.method(name).future(request, timeout=timeout, metadata=self.metadata)
+            rpc = self.method(name).future(request, timeout=timeout, metadata=self.metadata)
+            self.running.add(rpc)
+        rpc.add_done_callback(self.running.discard)
+        return rpc
 
     def close(self) -> None:
         channel, self._channel = self._channel, None
@@ -124,7 +128,7 @@ class Address:
     def abandon(self) -> None:
         _abandoned.append((self._channel, self._methods))
         self._channel, self._methods = None, {}
-        self.in_flight, self.down = 0, False
+        self.in_flight, self.down, self.running = 0, False, set()
 
     def __enter__(self) -> None:
         with self._pool.lock:
