@@ -111,16 +111,7 @@ func TestWaitKeepsThePlace(t *testing.T) {
 func TestKeyIsKeptUntilGranted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
-		waits := true
-		f := &fake{}
-		f.acquire = func(ctx context.Context, in *watermasterv1.AcquireRequest) (*watermasterv1.AcquireResponse, error) {
-			if waits {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			return f.grant(in), nil
-		}
-		n.serve(one, f)
+		f := n.serve(one, &fake{acquire: hang})
 		l := n.limiter(one, Options{})
 		defer n.end(l)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -128,7 +119,7 @@ func TestKeyIsKeptUntilGranted(t *testing.T) {
 		if _, err := l.Acquire(ctx, Request{Model: "m", RequestID: "r"}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v", err)
 		}
-		waits = false
+		f.change(func() { f.acquire = nil })
 		var attempts []uint32
 		for range 2 {
 			lease, err := l.Acquire(t.Context(), Request{Model: "m", RequestID: "r"})
