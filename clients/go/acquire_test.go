@@ -95,6 +95,9 @@ func TestWaitKeepsThePlace(t *testing.T) {
 		if took := time.Since(began); took != 3*time.Second+leastPause {
 			t.Errorf("took %v", took)
 		}
+		if lease.Waited != time.Since(began) {
+			t.Errorf("waited %v", lease.Waited)
+		}
 		for _, in := range f.asked() {
 			if in.GetRequestId() != "r" || in.GetAttempt() != 0 || in.GetMaxWait().AsDuration() != time.Minute {
 				t.Errorf("asked %v", in)

@@ -157,7 +157,7 @@ func (s *service) pick(tried []*address, quick bool) (*address, error) {
 		if quick && a.silent || among(tried, a) {
 			continue
 		}
-		if best == nil || best.down && !a.down || best.down == a.down && a.calls < best.calls {
+		if best == nil || a.worse() < best.worse() || a.worse() == best.worse() && a.calls < best.calls {
 			best, turn = a, at+1
 		}
 	}
@@ -174,6 +174,17 @@ func (s *service) pick(tried []*address, quick bool) (*address, error) {
 	}
 	best.calls++
 	return best, nil
+}
+
+// worse orders addresses before the load does: up, down, silent.
+func (a *address) worse() int {
+	switch {
+	case a.silent:
+		return 2
+	case a.down:
+		return 1
+	}
+	return 0
 }
 
 func among(all []*address, a *address) bool {
@@ -193,7 +204,9 @@ func (s *service) done(a *address) {
 
 // answered notes that an address works.
 func (s *service) answered(a *address) {
-	s.limiter.away.Store(false)
+	if s.limiter.away.Load() {
+		s.limiter.away.Store(false)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.calls--
