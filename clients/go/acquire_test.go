@@ -3,6 +3,7 @@ package watermaster
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -48,7 +49,7 @@ func TestAcquireSaysWhatCallerContextAndOptionsSay(t *testing.T) {
 			t.Errorf("affinity, labels: %v", in)
 		case c.MinQuality == nil || *c.MinQuality != 0 || c.GetAccounts()[0] != "a" || c.GetExcludeAccounts()[0] != "b" || c.GetProviders()[0] != "openai" || c.GetCapabilities()[0] != "tools":
 			t.Errorf("constraints: %v", c)
-		case len(in.GetRequestId()) != 36 || lease.RequestID != in.GetRequestId() || lease.Target.Account != "openai-main" || lease.Target.Model != "gpt-5":
+		case !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).MatchString(in.GetRequestId()) || lease.RequestID != in.GetRequestId() || lease.Target.Account != "openai-main" || lease.Target.Model != "gpt-5":
 			t.Errorf("lease %+v of %v", lease, in)
 		}
 		lease.Release(End{})

@@ -65,3 +65,39 @@ func BenchmarkRPCs(b *testing.B) {
 		}
 	})
 }
+
+// direct answers without a wire.
+type direct struct {
+	watermasterv1.LimiterServiceClient
+	fake *fake
+}
+
+func (d direct) Acquire(_ context.Context, in *watermasterv1.AcquireRequest, _ ...grpc.CallOption) (*watermasterv1.AcquireResponse, error) {
+	return d.fake.grant(in), nil
+}
+
+func (direct) Release(context.Context, *watermasterv1.ReleaseRequest, ...grpc.CallOption) (*watermasterv1.ReleaseResponse, error) {
+	return &watermasterv1.ReleaseResponse{}, nil
+}
+
+// The Limiter's own part of a call.
+func BenchmarkDoWithoutWire(b *testing.B) {
+	l, err := New("127.0.0.1:1", Options{Organization: "acme", Project: "search"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	a, _ := l.service.pick(nil, false)
+	l.service.done(a)
+	a.limiter = direct{fake: &fake{every: 10e9}}
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.Do(ctx, Request{Model: "m", InputTokens: 10}, func(_ context.Context, lease *Lease) error {
+			lease.SetUsage(Usage{InputTokens: Tokens(9), OutputTokens: Tokens(3)})
+			return nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
