@@ -185,7 +185,7 @@ func TestRefusalsAndErrors(t *testing.T) {
 		}), nil, func(err error) bool {
 			var r *Rejected
 			return errors.As(err, &r) && r.Reason == WaitTooLong && *r.RetryAfter == later && r.Binding[0].Name == "tpm" && r.RequestID == "r"
-		}, "watermaster: patience ends (pool/openai-main/gpt-5: tokens 200000 per 1m0s, 99 % used), ask again after 2s"},
+		}, "watermaster: patience ends (pool/openai-main/gpt-5: tokens 200000 per 60s, 99 % used), ask again after 2s"},
 		{"never", rejectAnswer(&watermasterv1.Rejected{Reason: watermasterv1.Reason_REASON_TOO_LARGE}), nil, func(err error) bool {
 			var r *Rejected
 			return errors.As(err, &r) && r.Reason == TooLarge && r.RetryAfter == nil
