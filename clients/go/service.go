@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	watermasterv1 "github.com/watermaster-project/watermaster/clients/go/watermaster/v1"
@@ -91,6 +92,9 @@ func (s *service) call(ctx context.Context, rpc func(ctx context.Context, a *add
 // turn; when it should be quick, not at those that are silent. The error is the last one's; the
 // caller's context's if that has ended.
 func (s *service) callWithin(ctx context.Context, timeout time.Duration, quick bool, rpc func(ctx context.Context, a *address) error) error {
+	if _, has := metadata.FromOutgoingContext(ctx); has { // it is for somebody else, and may have a credential
+		ctx = metadata.NewOutgoingContext(ctx, nil)
+	}
 	var tried []*address
 	err := errSilent
 	for {
