@@ -83,7 +83,7 @@ func (l *local) reserve(now, end time.Time, r *Request) (reservation, *Rejected)
 		}
 		held -= c.tokens
 	}
-	if at.After(end) {
+	if at.After(now) && at.After(end) { // who need not wait needs no patience
 		return reservation{}, &Rejected{
 			Reason: LocalLimit, RetryAfter: new(at.Sub(now)),
 			Message: "the service is away, and what may go meanwhile in a minute is used up",

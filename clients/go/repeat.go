@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -40,10 +41,11 @@ func (c *call) again(resp *http.Response, err error) (wait time.Duration, ok boo
 // advised says what the service advises, or what is usual if it does not.
 func (c *call) advised(resp *http.Response) (wait time.Duration, ok bool) {
 	if f, is := resp.Body.(*failedBody); is && f.advice != nil {
-		if f.account != "" {
+		if wait, ok = f.advice.RetryAfter, f.advice.Retry; ok && f.account != "" && c.others() {
 			c.exclude(f.account)
+			c.detour, wait = &detour{f.account, time.Now().Add(wait)}, 0
 		}
-		return f.advice.RetryAfter, f.advice.Retry
+		return wait, ok
 	}
 	switch s := resp.StatusCode; {
 	case resp.Header.Get("X-Should-Retry") == "false":
@@ -55,6 +57,29 @@ func (c *call) advised(resp *http.Response) (wait time.Duration, ok bool) {
 		return after, true
 	}
 	return c.growing(), true
+}
+
+// detour is an attempt that keeps away from the account that failed. Another account need not be
+// spared for as long as that one; where there is none, the call goes back to it in time.
+type detour struct {
+	around string
+	until  time.Time
+}
+
+// others says whether there may be another account to go to.
+func (c *call) others() bool { return c.transport.keys.account == "" || len(c.ask.Accounts) > 1 }
+
+// back ends a detour that found no other target, if the patience allows for the way back.
+func (c *call) back(refusal error) (wait time.Duration, ok bool) {
+	var rejected *Rejected
+	d := c.detour
+	if d == nil || !errors.As(refusal, &rejected) || rejected.Reason != NoTarget {
+		return 0, false
+	}
+	c.detour = nil
+	c.ask.ExcludeAccounts = slices.DeleteFunc(c.ask.ExcludeAccounts, func(name string) bool { return name == d.around })
+	wait = max(time.Until(d.until), 0)
+	return wait, wait <= c.patience()
 }
 
 // growing is firstPause, doubled for each repetition so far.

@@ -28,6 +28,7 @@ type call struct {
 	repeated  int
 	failure   *http.Response // the last one, where it has been repeated since
 	broken    error          // likewise
+	detour    *detour        // of the attempt that is asked for
 }
 
 func (t *Transport) newCall(req *http.Request, header http.Header, p payload, said Call) *call {
@@ -81,10 +82,19 @@ func (c *call) run() (*http.Response, error) {
 			c.forget()
 			return nil, err
 		case c.failure != nil || c.broken != nil:
-			return c.failure, c.broken // the provider's own says more than our refusal to repeat it
+			wait, ok := c.back(err)
+			if !ok {
+				return c.failure, c.broken // the provider's own says more than our refusal to repeat it
+			}
+			if err := t.pause(ctx, wait); err != nil {
+				c.forget()
+				return nil, err
+			}
+			continue
 		default:
 			return failed(c.req, c.payload.wire, c.ask.RequestID, err), nil
 		}
+		c.detour = nil
 		w := way{url: c.req.URL}
 		if lease.ID != "" {
 			var ok bool
