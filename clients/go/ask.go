@@ -27,9 +27,10 @@ const (
 // key, and what contexts and options add. Deadline ends the caller's patience; zero: the
 // service's class does. With Open and Local a lease may have no ID.
 func (l *Limiter) ask(ctx context.Context, r *Request, deadline time.Time) (*Lease, error) {
-	if l.background.asking.Err() != nil {
+	if !l.background.ask() {
 		return nil, ErrClosed
 	}
+	defer l.background.asks.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.background.asking, cancel)()
@@ -77,6 +78,9 @@ func (l *Limiter) ask(ctx context.Context, r *Request, deadline time.Time) (*Lea
 			}
 			pause = again
 		default:
+			if ctx.Err() != nil && !r.kept {
+				l.releases.takeBack(a.in)
+			}
 			return nil, l.failure(ctx, err)
 		}
 		if err := sleep(ctx, pause); err != nil {

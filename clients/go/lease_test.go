@@ -171,6 +171,43 @@ func TestNotedValuesAreCopies(t *testing.T) {
 	})
 }
 
+// A grant that was on its way when the caller went is asked for once more, to be given back; one
+// whose caller may come back under its id is left.
+func TestAMissedGrantIsTakenBack(t *testing.T) {
+	for _, row := range []struct {
+		id              string
+		asked, released int
+	}{{"", 2, 1}, {"chosen", 1, 0}} {
+		t.Run(row.id, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				f := &fake{}
+				f.acquire = func(call context.Context, in *watermasterv1.AcquireRequest) (*watermasterv1.AcquireResponse, error) {
+					if ctx.Err() == nil {
+						cancel()
+						<-call.Done()
+					}
+					return f.grant(in), nil
+				}
+				n.serve(one, f)
+				l := n.limiter(one, Options{})
+				defer n.end(l)
+				if _, err := l.Acquire(ctx, Request{Model: "m", RequestID: row.id}); !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v", err)
+				}
+				synctest.Wait()
+				asked, released := f.asked(), f.released()
+				if len(asked) != row.asked || len(released) != row.released || row.released > 0 &&
+					(asked[1].GetRequestId() != asked[0].GetRequestId() || asked[1].GetAttempt() != 0 || asked[1].GetBlock().AsDuration() != 0 ||
+						released[0].GetOutcome() != watermasterv1.Outcome_OUTCOME_UNSENT || released[0].GetLeaseId() != asked[0].GetRequestId()+"/0") {
+					t.Errorf("asked %v, released %v", asked, released)
+				}
+			})
+		})
+	}
+}
+
 func TestReleaseForAdvice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)

@@ -42,6 +42,8 @@ type Request struct {
 	Attempt uint32
 	// Only these accounts and providers; not these accounts. Empty: any; at most 64 of each.
 	Accounts, ExcludeAccounts, Providers []string
+
+	kept bool // the caller has chosen RequestID, and may come back under it
 }
 
 // lay takes what is unset in r from a call that is made.

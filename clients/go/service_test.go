@@ -133,7 +133,7 @@ func TestTheCallersDeadlineIsNotTheAddresss(t *testing.T) {
 		defer n.end(l)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := l.Acquire(ctx, Request{Model: "m"}); err != context.DeadlineExceeded {
+		if _, err := l.Acquire(ctx, Request{Model: "m", RequestID: "r"}); err != context.DeadlineExceeded {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(time.Minute)
