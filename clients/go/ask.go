@@ -51,7 +51,7 @@ func (l *Limiter) ask(ctx context.Context, r *Request, deadline time.Time) (*Lea
 				l.press(p)
 			}
 			if granted := out.GetGranted(); granted != nil {
-				lease := l.grant(granted, r, p, a.sent)
+				lease := l.grant(granted, r, p, a.sent, a.waited)
 				if ctx.Err() != nil {
 					lease.Release(End{Outcome: OutcomeUnsent})
 					return nil, l.failure(ctx, ctx.Err())
@@ -82,6 +82,7 @@ func (l *Limiter) ask(ctx context.Context, r *Request, deadline time.Time) (*Lea
 		if err := sleep(ctx, pause); err != nil {
 			return nil, l.failure(ctx, err)
 		}
+		a.waited = time.Since(a.begun)
 	}
 }
 
@@ -95,6 +96,7 @@ type asking struct {
 	sent      time.Time // when the last Acquire left
 	queued    bool      // the service has answered, and holds the place
 	awaySince time.Time
+	waited    time.Duration // before the last Acquire left
 	wait      backoff
 	local     reservation
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,6 +142,35 @@ func TestGrantedToWhoHasGone(t *testing.T) {
 	})
 }
 
+// What was handed over may be used again at once.
+func TestNotedValuesAreCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		f := n.serve(one, &fake{})
+		l := n.limiter(one, Options{})
+		defer n.end(l)
+		for _, noted := range []bool{true, false} {
+			lease := acquire(t, l, fmt.Sprint(noted))
+			tokens, headers := int64(5), map[string]string{"retry-after": "1"}
+			end := End{Usage: &Usage{OutputTokens: &tokens}, Observation: &Observation{Status: 200, Headers: headers}}
+			if noted {
+				lease.SetUsage(*end.Usage)
+				lease.Observe(*end.Observation)
+				end = End{}
+				tokens, headers["retry-after"] = 6, "2"
+			}
+			lease.Release(end)
+			tokens, headers["retry-after"] = 7, "3"
+		}
+		synctest.Wait()
+		for _, in := range f.released() {
+			if in.GetUsage().GetOutputTokens() != 5 || in.GetObservation().GetHeaders()["retry-after"] != "1" {
+				t.Errorf("released %v", in)
+			}
+		}
+	})
+}
+
 func TestReleaseForAdvice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
@@ -173,9 +203,9 @@ func TestReleaseForAdvice(t *testing.T) {
 func TestAdviceThatDoesNotCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
-		tries := 0
+		var tries atomic.Int64
 		f := n.serve(one, &fake{release: func(ctx context.Context, _ *watermasterv1.ReleaseRequest) (*watermasterv1.ReleaseResponse, error) {
-			if tries++; tries == 1 {
+			if tries.Add(1) == 1 {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}

@@ -167,7 +167,7 @@ func (l *Limiter) report(ctx context.Context, in *watermasterv1.ReportRequest) (
 type Stats struct {
 	Open     int    // leases that are renewed
 	Releases int    // releases that are to be delivered
-	Dropped  uint64 // releases that were given up because too many waited
+	Dropped  uint64 // releases given up: too many waited, or the service refused them though it knew the lease
 }
 
 // Stats are of this moment.

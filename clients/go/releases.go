@@ -123,6 +123,9 @@ func (r *releases) sent(one *release, err error) {
 		r.pause()
 		return
 	}
+	if err != nil && status.Code(err) != codes.NotFound {
+		r.dropped++
+	}
 	if r.paused == nil && r.wait.last > 0 { // it is back: all may send
 		r.wait = backoff{}
 		for range min(len(r.kept), sendersAtOnce) {

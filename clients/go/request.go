@@ -2,7 +2,7 @@ package watermaster
 
 import (
 	"crypto/rand"
-	"fmt"
+	"encoding/hex"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -92,5 +92,14 @@ func newRequestID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	out := make([]byte, 0, 36)
+	for i, group := 0, 0; group < 5; group++ {
+		if group > 0 {
+			out = append(out, '-')
+		}
+		end := i + [...]int{4, 2, 2, 2, 6}[group]
+		out = hex.AppendEncode(out, b[i:end])
+		i = end
+	}
+	return string(out)
 }

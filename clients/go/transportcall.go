@@ -75,7 +75,6 @@ func (c *call) count() {
 func (c *call) run() (*http.Response, error) {
 	ctx, t := c.req.Context(), c.transport
 	for {
-		asked := time.Now()
 		lease, err := c.acquire(ctx)
 		switch {
 		case err == nil:
@@ -116,7 +115,7 @@ func (c *call) run() (*http.Response, error) {
 		}
 		resp, err := c.attempt(ctx, lease, &w, body)
 		if resp != nil {
-			c.tell(resp, lease, lease.askedAt.Sub(asked)+lease.Waited)
+			c.tell(resp, lease, lease.Waited)
 		}
 		wait, again := c.again(resp, err)
 		c.forget()
