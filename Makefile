@@ -37,7 +37,7 @@ build: ## Build .bin/watermaster
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o .bin/watermaster ./server/cmd/watermaster
 
 .PHONY: test
-test: vet test-all test-race test-fuzz ## Vet, test everything, again with the race detector, fuzz each target for FUZZTIME
+test: vet test-all test-clients test-race test-fuzz ## Vet, test everything, again with the race detector, fuzz each target for FUZZTIME
 
 # What the tests ask besides Go: kustomize, kubernetes-validate (with Kubernetes' schemas), Envoy,
 # and of the system redis-server, faketime, curl, openssl and systemd-analyze. Root gets those from apt; who cannot install a tool
@@ -52,12 +52,37 @@ vet:
 
 # What measures a server's answers should have the machine: these packages are tested one at a
 # time. Of the others some only wait, so two run at once.
-ALONE := ./server ./server/cmd/... ./examples/demo/... ./examples/envoy
+ALONE := ./server ./server/cmd/... ./examples/demo/... ./examples/envoy ./clients/fleet
 
 .PHONY: test-all
-test-all: tools
+test-all: tools clients
 	go test -p 1 -timeout $(TIMEOUT) $(ALONE)
 	go test -p 2 -timeout $(TIMEOUT) $$(go list ./... | grep -vxFf <(go list $(ALONE)))
+
+# The clients mostly wait, so they are tested side by side.
+.PHONY: test-clients
+test-clients: clients
+	@$(MAKE) -j3 --output-sync=target test-go-client test-python-client test-typescript-client
+
+# Modules of their own: what asks for a client gets nothing but it, and the SDKs stay with its tests.
+GO_CLIENT := clients/go clients/go/tokenizer clients/go/sdktest
+
+.PHONY: clients
+clients: build tools ## Build what the tests of the clients run: the service, the workers of clients/fleet
+	cd clients/go/sdktest && go build -o ../../../.bin/worker ./worker
+	if [[ -d clients/typescript/node_modules ]]; then npm --prefix clients/typescript run --silent build; fi
+
+.PHONY: test-go-client
+test-go-client:
+	for module in $(GO_CLIENT); do (cd $$module && go vet ./... && go test $(RACE) -timeout $(TIMEOUT) ./...) || exit 1; done
+
+.PHONY: test-python-client
+test-python-client:
+	if [[ -x .bin/clients/bin/pytest ]]; then cd clients/python && ../../.bin/clients/bin/mypy --strict && ../../.bin/clients/bin/ruff check . && ../../.bin/clients/bin/pytest -q; fi
+
+.PHONY: test-typescript-client
+test-typescript-client:
+	if [[ -d clients/typescript/node_modules ]]; then npm --prefix clients/typescript test --silent; fi
 
 # Long runs of one goroutine are not repeated (-short): they have nothing to race with. The race
 # detector needs a C compiler; without one this is left out, and says so.
@@ -65,12 +90,12 @@ test-all: tools
 test-race:
 	@$(if $(RACE),go test $(RACE) -short -timeout $(TIMEOUT) ./...,echo 'make: no C compiler, so no race detector' >&2)
 
-# Three targets at a time, with one worker each.
+# Four targets at a time, with one worker each.
 .PHONY: test-fuzz
 test-fuzz:
-	@go test -list '^Fuzz' ./... \
-	| awk '/^Fuzz/ {f[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, f[i]; n = 0}' \
-	| xargs -P 3 -I{} sh -c '.ci/fuzz {} $(FUZZTIME) -timeout $(TIMEOUT)'
+	@for module in . clients/go; do (cd $$module && go test -list '^Fuzz' ./...) \
+	| awk -v m=$$module '/^Fuzz/ {f[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print m, $$2, f[i]; n = 0}'; done \
+	| xargs -P 4 -I{} sh -c '.ci/fuzz {} $(FUZZTIME) -timeout $(TIMEOUT)'
 
 .PHONY: bench
 bench: ## Run the benchmarks that match BENCH, COUNT times

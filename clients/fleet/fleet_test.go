@@ -110,16 +110,13 @@ func TestFleet(t *testing.T) {
 		r.used, r.end.fullest(), r.heldByDead.Round(10*time.Millisecond), r.booked, r.bookedDead, len(r.victims))
 }
 
-// missing gives the file of a worker that is not there.
+// missing gives what a language's workers need and is not there.
 func missing(l language) string {
-	for _, file := range l.command {
-		if filepath.IsAbs(file) {
-			if _, err := os.Stat(file); err != nil {
-				return file
-			}
-		} else if _, err := exec.LookPath(file); err != nil {
-			return file
-		}
+	if _, err := exec.LookPath(l.command[0]); err != nil {
+		return l.command[0]
+	}
+	if _, err := os.Stat(l.needs); err != nil {
+		return l.needs
 	}
 	return ""
 }

@@ -13,8 +13,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := show(ctx); err != nil {
+	err := show(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "fleet:", err)
 		os.Exit(1)
 	}
@@ -35,9 +36,9 @@ func show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	p := plan{
-		root: root, binary: filepath.Join(root, ".bin/watermaster"), dir: dir, languages: languages(root),
+		root: root, binary: root + "/.bin/watermaster", dir: dir, languages: languages(root),
 		workers: *workers, crews: 3, budget: standard, warm: 3 * standard.window, measured: *measured,
 		ttl: 5 * time.Second, progress: os.Stderr,
 	}
@@ -61,7 +62,7 @@ func show(ctx context.Context) error {
 }
 
 // standard is the budget of the table and of the test.
-var standard = budget{window: 10 * time.Second, requests: 400, tokens: 150_000, concurrency: 60}
+var standard = budget{window: 10 * time.Second, requests: 400, tokens: 150_000, concurrency: 60, latency: latency, rate: rate}
 
 // repository finds the root of the repository above the working directory.
 func repository() (string, error) {

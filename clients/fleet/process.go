@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"sync"
-	"time"
 )
 
 // A process is one that the fleet started.
@@ -68,18 +66,6 @@ func (p *process) said() string {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.done
-}
-
-// end asks it to end, and kills it if it has not within the time.
-func (p *process) end(within time.Duration) error {
-	_ = p.cmd.Process.Signal(os.Interrupt)
-	select {
-	case <-p.done:
-		return nil
-	case <-time.After(within):
-		p.kill()
-		return fmt.Errorf("%s did not end within %v:\n%s", p.name, within, p.said())
-	}
 }
 
 // serve starts a command that tells where it serves, and waits until it has.

@@ -23,14 +23,17 @@ const (
 	doomed       = "doomed" // of those that are killed
 	maxTokens    = 200      // what each call allows; it produces 20 to 80
 
+	// How the provider answers in a run of the fleet.
 	latency = 100 * time.Millisecond
 	rate    = 100 // tokens of a reply a second
 )
 
-// A budget is what the account allows.
+// A budget is what the account allows, and how fast the provider answers.
 type budget struct {
 	window                        time.Duration
 	requests, tokens, concurrency int64
+	latency                       time.Duration
+	rate                          int // tokens of a reply a second; 0: all at once
 }
 
 // configuration is that of the service: the account's quotas with no margin, since nobody
@@ -77,7 +80,7 @@ func build(ctx context.Context, binary, dir string, b budget, wrapped bool) (s *
 	p, address, err := serve(ctx, "the provider", []string{
 		binary, "provider", "--listen", "127.0.0.1:0", "--window", b.window.String(),
 		"--requests", n(b.requests), "--tokens", n(b.tokens), "--concurrency", n(b.concurrency),
-		"--latency", latency.String(), "--rate", strconv.Itoa(rate),
+		"--latency", b.latency.String(), "--rate", strconv.Itoa(b.rate), "--count-rejected", // as OpenAI does
 	}, servesHTTP)
 	if err != nil {
 		return s, err

@@ -40,7 +40,7 @@ func short(d time.Duration) time.Duration {
 }
 
 const (
-	begins = "<!-- fleet: written by go run ./clients/fleet --readme -->\n"
+	begins = "<!-- fleet: written by go run ./clients/fleet --readme README.md -->\n"
 	ends   = "<!-- end of fleet -->\n"
 )
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -15,15 +14,16 @@ import (
 type language struct {
 	name    string
 	command []string
+	needs   string // a file that is there once `make clients` has been run
 }
 
 // languages gives the commands of the workers, in the repository at root. `make clients`
 // installs what they need.
 func languages(root string) []language {
 	return []language{
-		{"Python", []string{filepath.Join(root, ".bin/clients/bin/python"), filepath.Join(root, "clients/python/tests/worker.py")}},
-		{"TypeScript", []string{"node", filepath.Join(root, "clients/typescript/test/worker.mjs")}},
-		{"Go", []string{filepath.Join(root, ".bin/worker")}},
+		{"Python", []string{root + "/.bin/clients/bin/python", root + "/clients/python/tests/worker.py"}, root + "/.bin/clients/bin/python"},
+		{"TypeScript", []string{"node", root + "/clients/typescript/test/worker.mjs"}, root + "/clients/typescript/node_modules/openai"},
+		{"Go", []string{root + "/.bin/worker"}, root + "/.bin/worker"},
 	}
 }
 

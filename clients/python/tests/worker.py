@@ -25,7 +25,9 @@ async def work(client: openai.AsyncOpenAI, flags: argparse.Namespace, seed: int,
     await asyncio.sleep(chance.random())
     while time.monotonic() < end:
         stream = chance.random() < 0.5
-        words = " ".join(chance.choice(["river", "lock", "weir", "gauge", "sluice"]) for _ in range(chance.randint(20, 120)))
+        words = " ".join(
+            chance.choice(["river", "lock", "weir", "gauge", "sluice"]) for _ in range(chance.randint(20, 120))
+        )
         ask = {
             "model": "m",
             "max_tokens": flags.max_tokens,
@@ -36,7 +38,9 @@ async def work(client: openai.AsyncOpenAI, flags: argparse.Namespace, seed: int,
         began = time.monotonic()
         try:
             if stream:
-                async for chunk in await client.chat.completions.create(stream=True, stream_options={"include_usage": True}, **ask):
+                async for chunk in await client.chat.completions.create(
+                    stream=True, stream_options={"include_usage": True}, **ask
+                ):
                     seen["seconds"] = seen["seconds"] or time.monotonic() - began
                     usage = chunk.usage or None
             else:
@@ -46,7 +50,11 @@ async def work(client: openai.AsyncOpenAI, flags: argparse.Namespace, seed: int,
             tell(outcome="ok", **{**seen, "input": usage.prompt_tokens, "output": usage.completion_tokens})
         except openai.RateLimitError as error:
             refused = "x-watermaster-reason" in error.response.headers
-            tell(outcome="refused" if refused else "throttled", message=str(error), **{**seen, "seconds": time.monotonic() - began})
+            tell(
+                outcome="refused" if refused else "throttled",
+                message=str(error),
+                **{**seen, "seconds": time.monotonic() - began},
+            )
         except openai.OpenAIError as error:
             tell(outcome="error", message=repr(error), **{**seen, "seconds": time.monotonic() - began})
 

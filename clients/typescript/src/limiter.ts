@@ -175,10 +175,12 @@ export class Limiter {
     const limit = closed ? Math.max(began, deadline ?? began + PATIENCE) : began + SHORT;
     let tried = 0, pause = 0.1;
     for (;;) {
-      const askedAt = now();
+      let askedAt = now();
       let answer: AcquireResponse;
       try {
-        answer = await this.#service.call(LimiterServiceClient.prototype.acquire, request, BLOCK + 5, signal, closed ? undefined : Math.max(0.1, limit - askedAt));
+        answer = await this.#service.call(LimiterServiceClient.prototype.acquire, request, BLOCK + 5, signal, Math.max(closed ? 1 : 0.1, limit - askedAt), () => {
+          askedAt = now();
+        });
       } catch (error) {
         signal?.throwIfAborted();
         if (!away(error)) throw errorOf(error);

@@ -58,13 +58,14 @@ export class Service {
 
   /**
    * Calls one address, within so many seconds. Rejects with a ServiceError, or with the signal's reason. `connect`: how many
-   * seconds there are to reach it; unset: all.
+   * seconds there are to reach it; unset: all. `sent` is called when the call leaves: the time to connect is none of the service's.
    */
-  async call<Request, Response>(method: Method<Request, Response>, request: Request, within: number, signal?: AbortSignal, connect?: number): Promise<Response> {
+  async call<Request, Response>(method: Method<Request, Response>, request: Request, within: number, signal?: AbortSignal, connect?: number, sent?: () => void): Promise<Response> {
     const endpoint = this.#pick();
     endpoint.open++;
     try {
       if (connect !== undefined) await ready(endpoint.client, connect, signal);
+      sent?.();
       return await new Promise<Response>((resolve, reject) => {
         const call = method.call(endpoint.client, request, this.#metadata, { deadline: Date.now() + within * 1000 }, (error, response) => {
           signal?.removeEventListener("abort", abort);

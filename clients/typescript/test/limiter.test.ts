@@ -1,4 +1,9 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { now } from "../src/clock.js";
@@ -181,6 +186,40 @@ test("a service that does not answer is left out, and asked again when it is wel
     }
   } finally {
     await limiter.close();
+  }
+});
+
+test("a key over TLS", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "watermaster-"));
+  const [certFile, keyFile] = ["cert.pem", "key.pem"].map((name) => join(directory, name)) as [string, string];
+  const made = spawnSync("openssl", [
+    "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", keyFile, "-out", certFile,
+  ]);
+  if (made.status !== 0) return t.skip("there is no openssl");
+  const real = await Service.start(`
+organizations:
+  acme:
+    accounts: {a: {provider: openai, pools: {p: {models: [gpt-5], limits: {tokens: 1M/min}}}}}
+    projects: {search: {weight: 1}}
+models: {gpt-5: {context: 400k, max_output: 128k}}
+cold_start: trust
+credentials:
+  - {name: workers, sha256: "${createHash("sha256").update("the-key").digest("hex")}", organization: acme, projects: [search]}
+`, "127.0.0.1:0", "--tls-cert", certFile, "--tls-key", keyFile);
+  const ca = readFileSync(certFile);
+  rmSync(directory, { recursive: true });
+  const want = { model: "gpt-5", inputTokens: 1, maxOutputTokens: 1 };
+  const good = new Limiter({ address: real.address, token: "the-key", tls: { ca } });
+  const wrong = new Limiter({ address: real.address, token: "another", tls: { ca } });
+  const stranger = new Limiter({ address: real.address, token: "the-key", tls: true, maxWait: 0 });
+  try {
+    (await good.acquire(want)).end();
+    await assert.rejects(wrong.acquire(want), (e) => e instanceof CallError && e.code === status.UNAUTHENTICATED);
+    await assert.rejects(stranger.acquire(want), Unavailable);
+  } finally {
+    await Promise.all([good, wrong, stranger].map((l) => l.close()));
+    await real.close();
   }
 });
 

@@ -87,13 +87,13 @@ export class Service {
   private constructor(readonly process: Process, readonly address: string, readonly http: string) {}
 
   /** `address`: where; by default any port. */
-  static async start(config: string, address = "127.0.0.1:0"): Promise<Service> {
+  static async start(config: string, address = "127.0.0.1:0", ...flags: string[]): Promise<Service> {
     const directory = mkdtempSync(join(tmpdir(), "watermaster-"));
     const file = join(directory, "config.yaml");
     writeFileSync(file, config);
     try {
       const [process, [, grpc, http]] = await Process.start(
-        ["serve", "--config", file, "--grpc", address, "--http", "127.0.0.1:0"], /msg=serving .*grpc=(\S+) http=(\S+)/,
+        ["serve", "--config", file, "--grpc", address, "--http", "127.0.0.1:0", ...flags], /msg=serving .*grpc=(\S+) http=(\S+)/,
       );
       return new Service(process, grpc!, http!);
     } finally {

@@ -284,7 +284,8 @@ func TestPagesAreShort(t *testing.T) {
 // TestPagesLinks: every link to a file leads to one.
 func TestPagesLinks(t *testing.T) {
 	links := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	for _, page := range append(pages, "server/METRICS.md", "examples/envoy/README.md", "server/simulate/PROOF.md", "examples/deploy/systemd/README.md",
+	for _, page := range append(pages, "server/METRICS.md", "examples/envoy/README.md", "examples/workers/README.md", "clients/README.md", "clients/testdata/README.md",
+		"clients/python/README.md", "clients/typescript/README.md", "clients/go/README.md", "server/simulate/PROOF.md", "examples/deploy/systemd/README.md",
 		"examples/deploy/kubernetes/README.md") {
 		text, err := os.ReadFile(filepath.Join(repository, page))
 		if err != nil {

@@ -1,0 +1,150 @@
+"""The addresses of the service: one channel each, least calls in flight, those that failed left out."""
+
+from __future__ import annotations
+
+import os
+
+# gRPC looks at this once, when it is first imported: without it a forked child cannot use gRPC at all.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")
+
+import threading
+from collections.abc import Callable, Collection
+from typing import Any
+
+import grpc
+
+from .settings import Options
+from .v1 import limiter_pb2 as pb
+from .v1 import monitor_pb2 as monitor
+
+_LIMITER = "/watermaster.v1.LimiterService/"
+_METHODS: dict[str, tuple[str, Any, Any]] = {
+    "Acquire": (_LIMITER + "Acquire", pb.AcquireRequest.SerializeToString, pb.AcquireResponse.FromString),
+    "Renew": (_LIMITER + "Renew", pb.RenewRequest.SerializeToString, pb.RenewResponse.FromString),
+    "Release": (_LIMITER + "Release", pb.ReleaseRequest.SerializeToString, pb.ReleaseResponse.FromString),
+    "Report": (_LIMITER + "Report", pb.ReportRequest.SerializeToString, pb.ReportResponse.FromString),
+    "GetHeadroom": (
+        "/watermaster.v1.MonitorService/GetHeadroom",
+        monitor.GetHeadroomRequest.SerializeToString,
+        monitor.GetHeadroomResponse.FromString,
+    ),
+    "Check": ("/grpc.health.v1.Health/Check", None, None),  # raw bytes: b"" asks for the server as a whole
+}
+SERVING = b"\x08\x01"  # HealthCheckResponse{status: SERVING}
+
+# Channels whose process forked: closing them in the child would touch what the parent uses.
+_abandoned: list[Any] = []
+
+
+class Address:
+    """One address. Entered by each call to it, which counts those in flight."""
+
+    def __init__(self, target: str, pool: Pool) -> None:
+        self.target = target
+        self.in_flight = 0
+        self.down = False
+        self.metadata = pool.metadata
+        self._pool = pool
+        self._channel: grpc.Channel | None = None
+        self._methods: dict[str, Any] = {}
+
+    def method(self, name: str) -> Any:
+        """The call of that name, connecting when it is first used."""
+        if (method := self._methods.get(name)) is None:
+            with self._pool.lock:
+                if self._channel is None:
+                    self._channel = self._pool.connect(self.target)
+                path, serializer, deserializer = _METHODS[name]
+                method = self._channel.unary_unary(
+                    path, request_serializer=serializer, response_deserializer=deserializer
+                )
+                self._methods[name] = method
+        return method
+
+    def close(self) -> None:
+        channel, self._channel = self._channel, None
+        self._methods.clear()
+        if channel is not None:
+            channel.close()
+
+    def abandon(self) -> None:
+        _abandoned.append((self._channel, self._methods))
+        self._channel, self._methods = None, {}
+        self.in_flight, self.down = 0, False
+
+    def __enter__(self) -> None:
+        with self._pool.lock:
+            self.in_flight += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._pool.lock:
+            self.in_flight -= 1
+
+
+class Pool:
+    """All addresses. on_down is called, outside of locks, with each one that goes down."""
+
+    def __init__(self, options: Options, now: Callable[[], float]) -> None:
+        self.lock = threading.Lock()
+        self.metadata = (("authorization", f"Bearer {options.token}"),) if options.token else None
+        self.on_down: Callable[[Address], None] = lambda _: None
+        self.away_since: float | None = None  # since when all of them are down
+        self.closed = False
+        self._credentials = options.credentials()
+        self._now = now
+        self._turn = 0
+        # How long one attempt to connect may take, at least. Who has something else to do while the
+        # service is away wants to know soon.
+        patience = 5_000 if options.when_away == "closed" else 1_000
+        self._channel_options = [
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", patience),
+            ("grpc.max_reconnect_backoff_ms", 2_000),
+        ]
+        self.addresses = [Address(a, self) for a in options.addresses]
+
+    def connect(self, target: str) -> grpc.Channel:
+        if self.closed:
+            raise ValueError("the limiter is closed")
+        if self._credentials is None:
+            return grpc.insecure_channel(target, options=self._channel_options)
+        return grpc.secure_channel(target, self._credentials, options=self._channel_options)
+
+    def pick(self, tried: Collection[Address] = ()) -> Address:
+        """The one with the least calls in flight, ties in turn; one that is up and not tried, if any."""
+        if len(self.addresses) == 1:
+            return self.addresses[0]
+        with self.lock:
+            self._turn += 1
+            n = len(self.addresses)
+            turned = [self.addresses[(self._turn + i) % n] for i in range(n)]
+            return min(turned, key=lambda a: (a.down, a in tried, a.in_flight))
+
+    def other(self, tried: Collection[Address]) -> bool:
+        """Whether one is up that was not tried."""
+        return any(not a.down and a not in tried for a in self.addresses)
+
+    def failed(self, address: Address) -> None:
+        with self.lock:
+            news, address.down = not address.down, True
+            if self.away_since is None and all(a.down for a in self.addresses):
+                self.away_since = self._now()
+        if news:
+            self.on_down(address)
+
+    def answered(self, address: Address) -> None:
+        if not address.down:
+            return
+        with self.lock:
+            address.down, self.away_since = False, None
+
+    def close(self) -> None:
+        self.closed = True
+        for a in self.addresses:
+            a.close()
+
+    def forked(self) -> None:
+        self.lock = threading.Lock()
+        self.away_since = None
+        for a in self.addresses:
+            a.abandon()

@@ -1,0 +1,465 @@
+"""What happens to a request from its start to its last byte, whatever HTTP library sends it.
+
+It is written once for both ways of waiting: a generator yields what has to be done next (Ask, Send, …), and
+whoever drives it does that, waiting in a thread or in a task, and sends back what came of it. So both do the
+same, and each step can be tested without a network.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from . import form, way
+from .answer import Advice, Observation, Outcome, Usage
+from .call import Ask as Question
+from .call import Call, current
+from .errors import CallError, Rejected, Unavailable
+from .estimate import Ratios
+from .lease import Lease
+from .request import Request, read
+from .stream import Reader, read_body, response_id
+from .tokenizer import counter
+
+if TYPE_CHECKING:
+    from .limiter import Limiter
+
+_PREFIX = "x-watermaster-"
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_RETRY = 120.0  # seconds; an advice to wait longer is for the caller to take
+_REMEMBERED = 1024  # responses whose size is kept for those that build on them
+
+
+@dataclass
+class Outgoing:
+    """A request as it is sent. Its body is whole, so that it can be sent again."""
+
+    method: str
+    url: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+@dataclass
+class Answer:
+    """An answer, or what stands in for one."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    #: Whole, where it is an error's or our own. None: it is `response`'s, and still to be read.
+    body: bytes | None = None
+    response: Any = None
+    ending: Ending | None = None
+
+    def get(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+# What is to be done next, and what is sent back for it.
+
+
+@dataclass
+class Wait:
+    """Ask the service → Lease."""
+
+    question: Question
+    deadline: float | None
+
+
+@dataclass
+class Send:
+    """Send the request → Answer, with response, or NotSent or any other exception."""
+
+    outgoing: Outgoing
+
+
+@dataclass
+class Read:
+    """Read the answer's whole body → bytes."""
+
+    answer: Answer
+
+
+@dataclass
+class Settle:
+    """Release and wait for the advice → Advice or None."""
+
+    lease: Lease
+    ending: dict[str, Any]
+
+
+@dataclass
+class Sleep:
+    """Wait so many seconds → None."""
+
+    seconds: float
+
+
+Step = Wait | Send | Read | Settle | Sleep
+Steps = Generator[Step, Any, Answer]
+
+
+class NotSent(Exception):
+    """No connection could be made: nothing has left. The cause is what the HTTP library raised."""
+
+
+class Misspelt(ValueError):
+    """A header for the service that cannot be read."""
+
+
+@dataclass
+class Ending:
+    """Releases the lease of a call whose answer is being read, once."""
+
+    lease: Lease
+    started_after: float
+    status: int
+    rates: dict[str, str]
+    wire: str
+    learn: Callable[[Usage | None, str | None], None]
+    reader: Reader | None = None  # of a stream
+    parts: list[bytes] = field(default_factory=list)  # of a plain body
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Takes in what came, and gives what the caller gets of it now."""
+        if self.reader is not None:
+            return self.reader.feed(chunk)
+        self.parts.append(chunk)
+        return chunk
+
+    def done(self) -> bytes:
+        """The body has ended as it should; gives what is left for the caller."""
+        if self.reader is not None:
+            rest = self.reader.close()
+            self.cut()
+            return rest
+        whole = b"".join(self.parts)
+        self.parts.clear()
+        self._release(
+            Outcome.UNSPECIFIED,
+            read_body(self.wire, whole),
+            response_id(whole) if self.wire == "responses" else None,
+        )
+        return b""
+
+    def cut(self) -> None:
+        """Nothing more will be read: it is cut, closed or forgotten, or all of it was there."""
+        reader = self.reader
+        if reader is None:
+            self.parts.clear()
+            self._release(Outcome.UNKNOWN, None, None)
+        elif reader.failure is not None:
+            body = json.dumps({"error": reader.failure.body}, ensure_ascii=False).encode()
+            self._release(Outcome.UNSPECIFIED, reader.usage, None, reader.failure.status, body)
+        else:
+            self._release(
+                Outcome.UNSPECIFIED if reader.ended else Outcome.UNKNOWN, reader.usage, reader.response_id
+            )
+
+    def _release(
+        self, outcome: Outcome, usage: Usage | None, response: str | None, status: int = 0, body: bytes = b""
+    ) -> None:
+        status = status or self.status
+        observation = Observation(status, self.rates, form.told_body(status, body))
+        self.lease.release(outcome, usage, observation, self.started_after)
+        if outcome is Outcome.UNSPECIFIED:
+            self.learn(usage, response)
+
+
+class Conduct:
+    """Takes requests through a limiter. One serves any number of threads and tasks."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self.limiter = limiter
+        self.options = limiter.options
+        self._now = limiter.clock.now
+        self._ratios = Ratios()
+        self._sizes: OrderedDict[str, int] = OrderedDict()  # tokens of a response and all before it, by its id
+        self._lock = threading.Lock()
+        self._count, self._exact = counter(self.options.tokenizer)
+
+    def steps(
+        self, method: str, url: str, headers: list[tuple[str, str]], content: Callable[[], bytes]
+    ) -> Steps | None:
+        """Begins a request. None: it is not limited, and is sent as `clean` leaves it."""
+        request = read(method, url, content, self._count)
+        if request is None:
+            return None
+        return self._go(request, Outgoing(method, url, clean(headers), content()), headers)
+
+    def _go(self, request: Request, outgoing: Outgoing, headers: list[tuple[str, str]]) -> Steps:
+        options = self.options
+        try:
+            call = said(headers).over(current()).over(options.call)
+        except Misspelt as error:
+            status, said_, body = form.trouble(request.wire, "", "INVALID_ARGUMENT", str(error))
+            return Answer(status, list(said_.items()), body)
+        request_id = call.request_id or str(uuid.uuid4())
+        began = self._now()
+        deadline = began + call.max_wait if call.max_wait is not None else None
+        repeated = _retry_count(headers)
+        retries = max(0, options.retries - repeated)
+        question = self._question(request, outgoing.url, call, request_id)
+        excluded: list[str] = []
+        failed: Answer | None = None  # the provider's own, of the attempt before
+        at_least = repeated
+        while True:
+            question.attempt = self.limiter.attempt(request_id, at_least) if call.request_id else at_least
+            at_least = question.attempt + 1
+            question.exclude_accounts = tuple(excluded)
+            if deadline is not None:
+                question.call = replace(call, max_wait=max(0.0, deadline - self._now()))
+            try:
+                lease: Lease = yield Wait(question, deadline)
+            except Rejected as no:
+                if failed is not None:
+                    return self._last(failed)
+                said_, body = form.refusal(
+                    request.wire, request_id, no.reason, no.retry_after, no.binding, no.message
+                )
+                return Answer(429, list(said_.items()) + self._pressed(None), body)
+            except (CallError, Unavailable) as error:
+                if failed is not None:
+                    return self._last(failed)
+                code = error.code if isinstance(error, CallError) else "UNAVAILABLE"
+                status, said_, body = form.trouble(request.wire, request_id, code, error.message)
+                return Answer(status, list(said_.items()), body)
+            account = lease.target.account if lease.target is not None else ""
+            addressed = self._address(request, outgoing, lease, bool(call.route))
+            if addressed is None:
+                lease.release(Outcome.UNSENT)
+                if account in excluded or len(excluded) >= 64:
+                    status, said_, body = form.trouble(
+                        request.wire,
+                        request_id,
+                        "INTERNAL",
+                        f"account {account} was granted again, which this worker cannot call",
+                    )
+                    return Answer(status, list(said_.items()), body)
+                excluded.append(account)
+                continue
+            if not lease.in_time():
+                lease.release(Outcome.UNSENT)
+                continue
+            started_after = self._now() - lease.asked_at
+            sent, hide = addressed
+            try:
+                answer: Answer = yield Send(sent)
+            except NotSent as error:
+                lease.release(Outcome.UNSENT)
+                if retries == 0 or not (yield from self._pause(None, 3 - min(3, retries), deadline)):
+                    raise (error.__cause__ or error) from None
+                retries -= 1
+                continue
+            except BaseException:
+                lease.release(Outcome.UNKNOWN, started_after=started_after)
+                raise
+            rates = form.rate_headers(answer.headers)
+            answer.headers += self._told(lease, request_id)
+            if answer.status < 400:
+                streamed = (answer.get("content-type") or "").startswith("text/event-stream")
+                answer.ending = Ending(
+                    lease, started_after, answer.status, rates, request.wire, self._learner(request),
+                    Reader(request.wire, hide) if streamed else None,
+                )  # fmt: skip
+                return answer
+            try:
+                answer.body = yield Read(answer)
+            except BaseException:
+                lease.release(Outcome.UNSPECIFIED, None, Observation(answer.status, rates, ""), started_after)
+                raise
+            observation = Observation(answer.status, rates, form.told_body(answer.status, answer.body))
+            advice: Advice | None = yield Settle(
+                lease, {"observation": observation, "started_after": started_after}
+            )
+            if advice is None:
+                advice = _own_advice(answer)
+            if retries == 0 or not advice.retry or not (yield from self._pause(advice.retry_after, 0, deadline)):
+                return self._last(answer)
+            retries -= 1
+            failed = answer
+            if advice.other_target and account and account not in excluded:
+                excluded.append(account)
+
+    def _question(self, request: Request, url: str, call: Call, request_id: str) -> Question:
+        options = self.options
+        estimate = request.input_tokens
+        previous = request.body.get("previous_response_id")
+        if isinstance(previous, str):
+            with self._lock:
+                estimate += self._sizes.get(previous, 0)
+        factor = self._ratios.of(request.model, self._exact(request.model)).factor
+        return Question(
+            call=call,
+            model=request.model,
+            input_tokens=math.ceil(estimate * factor),
+            request_id=request_id,
+            max_output_tokens=request.max_output_tokens,
+            units=request.units,
+            accounts=tuple(dict.fromkeys((options.account, *options.keys))) if options.account else (),
+            providers=way.providers(request.wire, url, bool(options.keys) or bool(options.account)),
+        )
+
+    def _address(
+        self, request: Request, outgoing: Outgoing, lease: Lease, routed: bool
+    ) -> tuple[Outgoing, bool] | None:
+        """Turns the request to where the lease says; and is its usage to be hidden? None: this worker cannot."""
+        options = self.options
+        target = lease.target
+        found = (
+            way.follow(request.wire, outgoing.url, request.model, target, options.account, options.keys, routed)
+            if target is not None
+            else way.Way(outgoing.url, request.model)
+        )
+        if found is None:
+            return None
+        add_usage = request.add_usage and not (target is not None and target.provider == "mistral")
+        body = dict(request.body)
+        content = outgoing.body
+        if way.edit(body, found, add_usage):
+            content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        without = {*found.without, *found.headers, "content-length", "host", "accept-encoding"}
+        headers = [(name, value) for name, value in outgoing.headers if name.lower() not in without]
+        headers += found.headers.items()
+        # A compressor would hold events back; and it is read here what passes.
+        headers.append(("accept-encoding", "identity"))
+        return Outgoing(outgoing.method, found.url, headers, content), add_usage
+
+    def _learner(self, request: Request) -> Callable[[Usage | None, str | None], None]:
+        ratio = self._ratios.of(request.model, self._exact(request.model))
+        estimate, text_only = (
+            request.input_tokens,
+            request.text_only and "previous_response_id" not in request.body,
+        )
+
+        def learn(usage: Usage | None, response: str | None) -> None:
+            if usage is None or usage.input_tokens is None:
+                return
+            if text_only:
+                ratio.learn(estimate, usage.input_tokens)
+            if response is not None:
+                with self._lock:
+                    self._sizes[response] = usage.input_tokens + (usage.output_tokens or 0)
+                    while len(self._sizes) > _REMEMBERED:
+                        self._sizes.popitem(last=False)
+
+        return learn
+
+    def _told(self, lease: Lease, request_id: str) -> list[tuple[str, str]]:
+        told = [(_PREFIX + "request-id", request_id)]
+        if lease.target is not None:
+            told += (
+                (_PREFIX + "account", lease.target.account),
+                (_PREFIX + "model", lease.target.model),
+                (_PREFIX + "waited", f"{lease.waited:.3f}"),
+            )
+        return told + self._pressed(lease)
+
+    def _pressed(self, lease: Lease | None) -> list[tuple[str, str]]:
+        pressure = lease.pressure if lease is not None else self.limiter.pressure
+        if pressure is None:
+            return []
+        told = [(_PREFIX + "pressure", pressure.level)]
+        if pressure.max_tool_calls is not None:
+            told.append((_PREFIX + "max-tool-calls", str(pressure.max_tool_calls)))
+        if pressure.agent_profile:
+            told.append((_PREFIX + "agent-profile", pressure.agent_profile))
+        return told
+
+    def _pause(self, seconds: float | None, doubled: int, deadline: float | None) -> Generator[Step, Any, bool]:
+        """Waits before a further attempt. False: the patience does not last until then."""
+        if seconds is None:
+            seconds = 0.5 * 2**doubled * (0.75 + random.random() / 4) if doubled else 0.0
+        if seconds > _LONGEST_RETRY or (deadline is not None and self._now() + seconds >= deadline):
+            return False
+        if seconds > 0:
+            yield Sleep(seconds)
+        return True
+
+    def _last(self, answer: Answer) -> Answer:
+        """Hands a failure on, and keeps the SDK from trying again what was tried here."""
+        if self.options.retries > 0:
+            answer.headers = [(name, value) for name, value in answer.headers if name.lower() != "x-should-retry"]
+            answer.headers.append(("x-should-retry", "false"))
+        return answer
+
+
+def _own_advice(answer: Answer) -> Advice:
+    """What to do about a failure while nobody advises."""
+    if answer.status not in (408, 409, 429) and answer.status < 500:
+        return Advice(retry=False)
+    after = answer.get("retry-after")
+    try:
+        return Advice(retry=True, retry_after=max(0.0, float(after)) if after else 0.5)
+    except ValueError:  # a date
+        return Advice(retry=True, retry_after=0.5)
+
+
+def clean(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Leaves out the headers that are for the service: they never reach the provider."""
+    return [(name, value) for name, value in headers if not name.lower().startswith(_PREFIX)]
+
+
+def _retry_count(headers: list[tuple[str, str]]) -> int:
+    for name, value in headers:
+        if name.lower() == "x-stainless-retry-count" and value.isdigit():
+            return min(int(value), 1000)
+    return 0
+
+
+def said(headers: list[tuple[str, str]]) -> Call:
+    """Reads the headers that are for the service. Raises Misspelt."""
+    values: dict[str, Any] = {}
+    for name, value in headers:
+        name = name.lower()
+        if not name.startswith(_PREFIX):
+            continue
+        key = name[len(_PREFIX) :].replace("-", "_")
+        if key in ("project", "priority_class", "route", "request_id", "affinity_key"):
+            values[key] = value
+        elif key == "max_wait":
+            values[key] = seconds(value)
+        elif key == "min_quality":
+            values[key] = _part(value)
+        else:
+            raise Misspelt(
+                f"{name} is no header for the service; known are "
+                "Project, Priority-Class, Route, Request-Id, Max-Wait, Min-Quality and Affinity-Key"
+            )
+    return Call(**values)
+
+
+def seconds(text: str) -> float:
+    """Reads seconds ("1.5") or a duration ("500ms", "1m30s")."""
+    text = text.strip()
+    try:
+        value = float(text)
+    except ValueError:
+        found = _DURATION.findall(text)
+        value = sum(float(amount) * _UNITS[unit] for amount, unit in found)
+        if not found or "".join(amount + unit for amount, unit in found) != text:
+            value = -1.0
+    if not 0 <= value <= 86400:
+        raise Misspelt(
+            f'x-watermaster-max-wait must be seconds or a duration such as "500ms", at most 24 h, not {text!r}'
+        )
+    return value
+
+
+def _part(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise Misspelt(f"x-watermaster-min-quality must be within 0 to 1, not {text!r}")
+    return value

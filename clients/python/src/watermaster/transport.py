@@ -1,0 +1,296 @@
+"""The wrapper as clients and transports of an HTTP library: of httpx2, or of httpx, which has the same names.
+
+SDKs of 2026 take httpx2 (Anthropic's nothing else), older ones httpx. So this module is loaded once for each that
+is wanted, with the library in its global `httpx`: see watermaster.httpx and watermaster.httpx2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .conduct import Answer, Conduct, Ending, NotSent, Outgoing, Read, Send, Settle, Sleep, Steps, Wait
+from .limiter import Limiter
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+_OPTIONS = frozenset(inspect.signature(Limiter.__init__).parameters) - {"self", "address"}
+
+# As the SDKs have them by default.
+_TIMEOUT = httpx.Timeout(600.0, connect=5.0)
+_LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
+
+# Nothing has left when these are raised.
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.ProxyError,
+)
+
+
+def _headers(request: httpx.Request) -> list[tuple[str, str]]:
+    encoding = request.headers.encoding
+    return [(name.decode(encoding), value.decode(encoding)) for name, value in request.headers.raw]
+
+
+def _request(outgoing: Outgoing, of: httpx.Request) -> httpx.Request:
+    return httpx.Request(
+        outgoing.method, outgoing.url, headers=outgoing.headers, content=outgoing.body, extensions=of.extensions
+    )
+
+
+def _answer(response: httpx.Response) -> Answer:
+    encoding = response.headers.encoding
+    # It is decoded on its way through, if it was encoded in spite of what was asked for.
+    gone = (b"content-encoding", b"content-length") if "content-encoding" in response.headers else ()
+    headers = [(n.decode(encoding), v.decode(encoding)) for n, v in response.headers.raw if n.lower() not in gone]
+    return Answer(response.status_code, headers, response=response)
+
+
+def _whole(answer: Answer) -> httpx.Response:
+    """A response whose body is there."""
+    gone = ("content-length", "transfer-encoding")
+    headers = [(name, value) for name, value in answer.headers if name.lower() not in gone]
+    extensions = answer.response.extensions if answer.response is not None else {}
+    return httpx.Response(answer.status, headers=headers, content=answer.body, extensions=extensions)
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of a good answer on its way to the caller."""
+
+    def __init__(self, response: httpx.Response, ending: Ending) -> None:
+        self._response = response
+        self._ending = ending
+
+    def __iter__(self) -> Iterator[bytes]:
+        ending = self._ending
+        try:
+            for chunk in self._response.iter_bytes():
+                if chunk := ending.feed(chunk):
+                    yield chunk
+            if rest := ending.done():
+                yield rest
+        except BaseException:
+            ending.cut()
+            raise
+
+    def close(self) -> None:
+        try:
+            self._response.close()
+        finally:
+            self._ending.cut()
+
+    def __del__(self) -> None:
+        self._ending.cut()
+
+
+class _AsyncBody(httpx.AsyncByteStream):
+    """As _Body."""
+
+    def __init__(self, response: httpx.Response, ending: Ending) -> None:
+        self._response = response
+        self._ending = ending
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        ending = self._ending
+        try:
+            async for chunk in self._response.aiter_bytes():
+                if chunk := ending.feed(chunk):
+                    yield chunk
+            if rest := ending.done():
+                yield rest
+        except BaseException:
+            ending.cut()
+            raise
+
+    async def aclose(self) -> None:
+        try:
+            await self._response.aclose()
+        finally:
+            self._ending.cut()
+
+    def __del__(self) -> None:
+        self._ending.cut()
+
+
+class Transport(httpx.BaseTransport):
+    """Asks the limiter before each request that inner sends; inner None: a new HTTPTransport.
+
+    What is not limited (files, models, count_tokens …) passes through. See clients/README.md for what is.
+    """
+
+    def __init__(self, limiter: Limiter, inner: httpx.BaseTransport | None = None) -> None:
+        self.limiter = limiter
+        self._inner = inner if inner is not None else httpx.HTTPTransport(limits=_LIMITS)
+        self._conduct = Conduct(limiter)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        steps = self._conduct.steps(request.method, str(request.url), _headers(request), request.read)
+        if steps is None:
+            return self._inner.handle_request(_pass(request))
+        step, failed = next(steps), None
+        while True:
+            try:
+                done: Any = self._do(step, request)
+            except BaseException as error:
+                failed = error
+            try:
+                step = steps.send(done) if failed is None else steps.throw(failed)
+            except StopIteration as end:
+                answer: Answer = end.value
+                break
+            failed = None
+        if answer.ending is None:
+            return _whole(answer)
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer.response, answer.ending),
+            extensions=answer.response.extensions,
+        )
+
+    def _do(self, step: Any, request: httpx.Request) -> Any:
+        match step:
+            case Wait():
+                return self.limiter.ask(step.question, step.deadline)
+            case Send():
+                try:
+                    return _answer(self._inner.handle_request(_request(step.outgoing, request)))
+                except _NOT_SENT as error:
+                    raise NotSent from error
+            case Read():
+                try:
+                    return b"".join(step.answer.response.iter_bytes())
+                finally:
+                    step.answer.response.close()
+            case Settle():
+                return step.lease.release_for_advice(**step.ending)
+            case Sleep():
+                return time.sleep(step.seconds)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class AsyncTransport(httpx.AsyncBaseTransport):
+    """As Transport, for asyncio."""
+
+    def __init__(self, limiter: Limiter, inner: httpx.AsyncBaseTransport | None = None) -> None:
+        self.limiter = limiter
+        self._inner = inner if inner is not None else httpx.AsyncHTTPTransport(limits=_LIMITS)
+        self._conduct = Conduct(limiter)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        content = await request.aread()
+        steps = self._conduct.steps(request.method, str(request.url), _headers(request), lambda: content)
+        if steps is None:
+            return await self._inner.handle_async_request(_pass(request))
+        answer = await self._drive(steps, request)
+        if answer.ending is None:
+            return _whole(answer)
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_AsyncBody(answer.response, answer.ending),
+            extensions=answer.response.extensions,
+        )
+
+    async def _drive(self, steps: Steps, request: httpx.Request) -> Answer:
+        step, failed = next(steps), None
+        while True:
+            done: Any = None
+            try:
+                done = await self._do(step, request)
+            except BaseException as error:  # a cancelled task, too: its lease is released on the way out
+                failed = error
+            try:
+                step = steps.send(done) if failed is None else steps.throw(failed)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            failed = None
+
+    async def _do(self, step: Any, request: httpx.Request) -> Any:
+        match step:
+            case Wait():
+                return await self.limiter.ask_async(step.question, step.deadline)
+            case Send():
+                try:
+                    return _answer(await self._inner.handle_async_request(_request(step.outgoing, request)))
+                except _NOT_SENT as error:
+                    raise NotSent from error
+            case Read():
+                try:
+                    return b"".join([chunk async for chunk in step.answer.response.aiter_bytes()])
+                finally:
+                    await step.answer.response.aclose()
+            case Settle():
+                return await step.lease.release_for_advice_async(**step.ending)
+            case Sleep():
+                return await asyncio.sleep(step.seconds)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _pass(request: httpx.Request) -> httpx.Request:
+    """A request that is not limited, without the headers that are for the service."""
+    for name in [name for name in request.headers if name.lower().startswith("x-watermaster-")]:
+        del request.headers[name]
+    return request
+
+
+def _limiter(first: Limiter | str | Sequence[str], options: dict[str, Any]) -> tuple[Limiter, bool]:
+    """Makes a limiter of the options that are one's; says whether it was made here."""
+    mine = {name: options.pop(name) for name in list(options) if name in _OPTIONS}
+    if not isinstance(first, Limiter):
+        return Limiter(first, **mine), True
+    if mine:
+        raise TypeError(f"{', '.join(sorted(mine))}: these are options of the limiter, which is given already")
+    return first, False
+
+
+def _wrap(client: Any, wrapper: Callable[[Limiter, Any], Any], limiter: Limiter) -> None:
+    """Puts the wrapper around all transports of a client, those of proxies as well."""
+    client._transport = wrapper(limiter, client._transport)
+    client._mounts = {
+        pattern: None if transport is None else wrapper(limiter, transport)
+        for pattern, transport in client._mounts.items()
+    }
+
+
+class Client(httpx.Client):
+    """An HTTP client for the SDKs' http_client that asks before each call.
+
+    First an address of the service, several, or a Limiter; then the options of Limiter and of the HTTP library's
+    client, by name. Closing it closes the limiter that it made, too.
+    """
+
+    def __init__(self, limiter: Limiter | str | Sequence[str] = "localhost:8081", **options: Any) -> None:
+        self.limiter, self._owned = _limiter(limiter, options)
+        super().__init__(**{"timeout": _TIMEOUT, "limits": _LIMITS, "follow_redirects": True, **options})
+        _wrap(self, Transport, self.limiter)
+
+    def close(self) -> None:
+        super().close()
+        if self._owned:
+            self.limiter.close()
+
+
+class AsyncClient(httpx.AsyncClient):
+    """As Client, for asyncio."""
+
+    def __init__(self, limiter: Limiter | str | Sequence[str] = "localhost:8081", **options: Any) -> None:
+        self.limiter, self._owned = _limiter(limiter, options)
+        super().__init__(**{"timeout": _TIMEOUT, "limits": _LIMITS, "follow_redirects": True, **options})
+        _wrap(self, AsyncTransport, self.limiter)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        if self._owned:
+            await asyncio.to_thread(self.limiter.close)
