@@ -68,10 +68,10 @@ export class Limiter {
 
   /** Throws a RangeError or a TypeError if an option is wrong. No connection is made yet. */
   constructor(options?: Options);
-  /** @param address "host:port" of the service, or several of one installation. */
-  constructor(address: string | readonly string[], options?: Omit<Options, "address">);
-  constructor(first: Options | string | readonly string[] = {}, rest: Omit<Options, "address"> = {}) {
-    const options: Options = typeof first === "string" || isList(first) ? { ...rest, address: first } : first;
+  /** @param address "host:port" of the service, or several of one installation; undefined: "localhost:8081". */
+  constructor(address: string | readonly string[] | undefined, options?: Omit<Options, "address">);
+  constructor(first?: Options | string | readonly string[], rest?: Omit<Options, "address">) {
+    const options: Options = typeof first === "string" || isList(first) ? { ...rest, address: first } : { ...rest, ...first };
     this.options = options;
     this.#service = new Service(options);
     this.#renewals = new Renewals(this.#service);
@@ -259,7 +259,7 @@ export class Limiter {
   }
 }
 
-function isList(value: object): value is readonly string[] {
+function isList(value: unknown): value is readonly string[] {
   return Array.isArray(value);
 }
 

@@ -37,6 +37,12 @@ test("a block ends its lease: with what was used, or as unknown", () => using({}
   assert.deepEqual(service.released.map((r) => r.outcome), [Outcome.OUTCOME_SUCCEEDED, Outcome.OUTCOME_UNKNOWN, Outcome.OUTCOME_UNSENT, Outcome.OUTCOME_SUCCEEDED]);
 }));
 
+test("an address may come first, and be left out", () => {
+  assert.deepEqual(new Limiter(["localhost:1", "localhost:2"], { project: "chat" }).options, { address: ["localhost:1", "localhost:2"], project: "chat" });
+  assert.equal(new Limiter(undefined, { project: "chat" }).options.project, "chat");
+  assert.throws(() => new Limiter("nowhere", {}), RangeError);
+});
+
 test("no number of a request is used twice, even after a grant that was late", () => using({}, async (limiter) => {
   service.decisions.push(service.granted({}, 0));
   for (let i = 0; i < 2; i++) await limiter.run({ model: "gpt-5", requestId: "r" }, async () => {});
