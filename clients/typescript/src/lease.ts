@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { now } from "./clock.js";
 import { observe } from "./observation.js";
 import type { Pressure } from "./options.js";
@@ -120,6 +121,11 @@ export class Lease implements Grant {
   end(failed = false): void {
     this.release(failed && this.#observation === undefined ? Outcome.OUTCOME_UNKNOWN : this.#observation ? Outcome.OUTCOME_UNSPECIFIED : Outcome.OUTCOME_SUCCEEDED,
       this.#usage, this.#observation, this.#startedAfter);
+  }
+
+  /** Ends the lease at the end of an `await using` block: as unknown, unless it was ended or its answer was told by observe or used. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.end(this.#usage === undefined);
   }
 
   /** Ends the lease, later and in the background. Only the first time counts; it never throws. */

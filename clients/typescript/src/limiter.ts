@@ -4,7 +4,7 @@ import { duration, now, seconds, sleep } from "./clock.js";
 import { CallError, Rejected, Unavailable } from "./error.js";
 import { Lease, type Grant } from "./lease.js";
 import { LocalLimit } from "./local.js";
-import { merged, type Call, type Options, type Pressure } from "./options.js";
+import { merged, patienceOf, type Call, type Options, type Pressure } from "./options.js";
 import { Releases } from "./releases.js";
 import { Renewals } from "./renewals.js";
 import { away, Service } from "./service.js";
@@ -67,7 +67,11 @@ export class Limiter {
   #pressure: Pressure = { level: "NORMAL", utilization: 0, totalUtilization: 0, waiting: 0, maxToolCalls: undefined, agentProfile: undefined };
 
   /** Throws a RangeError or a TypeError if an option is wrong. No connection is made yet. */
-  constructor(options: Options = {}) {
+  constructor(options?: Options);
+  /** @param address "host:port" of the service, or several of one installation; undefined: "localhost:8081". */
+  constructor(address: string | readonly string[] | undefined, options?: Omit<Options, "address">);
+  constructor(first?: Options | string | readonly string[], rest?: Omit<Options, "address">) {
+    const options: Options = typeof first === "string" || isList(first) ? { ...rest, address: first } : { ...rest, ...first };
     this.options = options;
     this.#service = new Service(options);
     this.#renewals = new Renewals(this.#service);
@@ -86,10 +90,15 @@ export class Limiter {
   }
 
   /** Waits for the right to send one call. Rejects with Rejected, Unavailable or CallError, or with the signal's reason. The lease has to be ended. */
-  async acquire(want: Want): Promise<Lease> {
+  acquire(want: Want): Promise<Lease>;
+  /** The same as run. */
+  acquire<T>(want: Want, call: (lease: Lease) => Promise<T>): Promise<T>;
+  async acquire<T>(want: Want, run?: (lease: Lease) => Promise<T>): Promise<Lease | T> {
+    if (run !== undefined) return this.run(want, run);
     const { model = "", inputTokens = 0, maxOutputTokens, cachedInputTokens, units = {}, accounts = [], excludeAccounts = [], providers = [], attempt, signal, ...given } = want;
     const call = this.call(given);
     const requestId = call.requestId || randomUUID();
+    patienceOf(call.maxWait);
     const deadline = call.maxWait === undefined ? undefined : now() + call.maxWait;
     return this.ask({
       call, model, inputTokens, maxOutputTokens, cachedInputTokens, units, requestId, accounts, excludeAccounts, providers,
@@ -99,12 +108,11 @@ export class Limiter {
 
   /** Acquires, runs and ends: a call that throws ends as unknown, unless what was seen of its answer was told by lease.observe. */
   async run<T>(want: Want, call: (lease: Lease) => Promise<T>): Promise<T> {
-    let attempt = want.attempt;
     for (;;) {
-      const lease = await this.acquire(attempt === undefined ? want : { ...want, attempt });
+      const lease = await this.acquire(want);
       if (!lease.start()) {
-        attempt = lease.attempt + 1;
-        want = { ...want, requestId: lease.requestId };
+        // Through attempt(), so that a later call under the caller's name does not take a number that is used.
+        want = { ...want, requestId: lease.requestId, attempt: this.attempt(lease.requestId, lease.attempt + 1) };
         continue;
       }
       try {
@@ -249,6 +257,10 @@ export class Limiter {
     }
     return pressure;
   }
+}
+
+function isList(value: unknown): value is readonly string[] {
+  return Array.isArray(value);
 }
 
 function rejection(value: { reason: Reason; retryAfter?: { seconds: number; nanos: number } | undefined; binding: readonly { scope: string; name: string; metric: string; window?: { seconds: number; nanos: number } | undefined; quota: number; utilization: number }[]; message: string } | undefined): Rejected {

@@ -70,7 +70,9 @@ export interface Options extends Call {
   tokenizer?: "auto" | "none" | Tokenizer;
 }
 
-const context = new AsyncLocalStorage<Call>();
+// A process may load the package twice, by import and by require; what runs in one's context is in the other's.
+const shared = globalThis as { [key: symbol]: AsyncLocalStorage<Call> | undefined };
+const context = (shared[Symbol.for("watermaster.context")] ??= new AsyncLocalStorage<Call>());
 
 /** Runs a function, and what it awaits, with options for its calls; they add to those of an outer withOptions. */
 export function withOptions<T>(call: Call, run: () => T): T {
@@ -93,7 +95,7 @@ export function addressesOf(options: Options): string[] {
     throw new RangeError(`watermaster: address must be "host:port", not ${JSON.stringify(options.address)}`);
   }
   const { maxWait, minQuality, retries, leaseTtl, whenAway } = options;
-  within("maxWait", maxWait, 0, 86400);
+  patienceOf(maxWait);
   within("minQuality", minQuality, 0, 1);
   within("leaseTtl", leaseTtl, 1, 86400);
   within("retries", retries, 0, 100);
@@ -106,6 +108,11 @@ export function addressesOf(options: Options): string[] {
     if (far !== undefined) throw new TypeError(`watermaster: the token would go to ${far} in plaintext; set tls, or insecure if the network is safe`);
   }
   return addresses;
+}
+
+/** Throws a RangeError unless it is a patience: 0 to 86,400 seconds, or undefined. */
+export function patienceOf(maxWait: number | undefined): void {
+  within("maxWait", maxWait, 0, 86400);
 }
 
 function within(name: string, value: number | undefined, least: number, most: number): void {

@@ -5,6 +5,8 @@ import { LimiterServiceClient, type ReleaseRequest, type ReleaseResponse } from 
 
 /** Ends that wait while the service is away; beyond that the oldest are dropped, and their leases expire. */
 const MOST = 10_000;
+/** For how many seconds without an answer a process that could end stays to tell; after that the leases expire. */
+const STAY = 5;
 /** Releases in flight at a time. */
 const WIDTH = 32;
 
@@ -21,6 +23,8 @@ export class Releases implements Ledger {
   #running = 0;
   #pausing = false;
   #pause = 0.1;
+  /** When the service was first found to be away; undefined: it is not. */
+  #since: number | undefined;
   #idle: (() => void)[] = [];
   /** Ends that were dropped because too many waited. */
   dropped = 0;
@@ -88,6 +92,7 @@ export class Releases implements Ledger {
     try {
       await this.#send(entry, 10);
       this.#pause = 0.1;
+      this.#since = undefined;
     } catch (error) {
       // Whatever else it says, saying it again does not help.
       if (away(error)) {
@@ -102,7 +107,8 @@ export class Releases implements Ledger {
   async #rest(): Promise<void> {
     if (this.#pausing) return;
     this.#pausing = true;
-    await sleep(this.#pause, undefined, true);
+    this.#since ??= now();
+    await sleep(this.#pause, undefined, now() - this.#since > STAY);
     this.#pause = Math.min(5, this.#pause * 2);
     this.#pausing = false;
     this.#run();

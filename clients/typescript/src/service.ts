@@ -64,7 +64,7 @@ export class Service {
     const endpoint = this.#pick();
     endpoint.open++;
     try {
-      if (connect !== undefined) await ready(endpoint.client, connect);
+      if (connect !== undefined) await ready(endpoint.client, connect, signal);
       sent?.();
       return await new Promise<Response>((resolve, reject) => {
         const call = method.call(endpoint.client, request, this.#metadata, { deadline: Date.now() + within * 1000 }, (error, response) => {
@@ -123,17 +123,26 @@ export class Service {
   }
 }
 
-/** Waits until there is a connection; rejects as soon as one could not be made, or after so many seconds. */
-function ready(client: LimiterServiceClient, seconds: number): Promise<void> {
+/** Waits until there is a connection; rejects as soon as one could not be made, after so many seconds, or with the signal's reason. */
+function ready(client: LimiterServiceClient, seconds: number, signal: AbortSignal | undefined): Promise<void> {
   const channel = client.getChannel(), deadline = Date.now() + seconds * 1000;
   return new Promise((resolve, reject) => {
+    const abort = () => reject(signal!.reason);
+    const done = (error?: Error) => {
+      signal?.removeEventListener("abort", abort);
+      if (error) reject(error);
+      else resolve();
+    };
     const look = (late?: Error) => {
+      if (signal?.aborted) return;
       const state = channel.getConnectivityState(true);
-      if (state === connectivityState.READY) resolve();
+      if (state === connectivityState.READY) done();
       else if (late || state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) {
-        reject(Object.assign(new Error("no connection"), { code: status.UNAVAILABLE, details: "no connection" }));
+        done(Object.assign(new Error("no connection"), { code: status.UNAVAILABLE, details: "no connection" }));
       } else channel.watchConnectivityState(state, deadline, look);
     };
+    signal?.throwIfAborted();
+    signal?.addEventListener("abort", abort, { once: true });
     look();
   });
 }
