@@ -40,7 +40,7 @@ func TestFleet(t *testing.T) {
 	defer cancel()
 	p := plan{
 		root: root, binary: binary, dir: dir, languages: ready,
-		workers: 200, crews: 3, budget: standard, warm: 22 * time.Second, measured: 20 * time.Second,
+		workers: 200, crews: 3, budget: standard, warm: 2 * standard.hold(), measured: 2 * standard.hold(),
 		ttl: 3 * time.Second, wrapped: true,
 	}
 	r, err := p.run(ctx)
@@ -66,7 +66,7 @@ func TestFleet(t *testing.T) {
 	}
 
 	// Used: at least W/(W+D) less 2.5 points, the figure of the windows by themselves.
-	if least := 10.0/(10+1) - .025; r.used < least {
+	if least := float64(p.budget.window)/float64(p.budget.hold()) - .025; r.used < least {
 		t.Errorf("used %.3f of the quota of requests, want ≥ %.3f", r.used, least)
 	}
 
@@ -93,8 +93,15 @@ func TestFleet(t *testing.T) {
 	if r.booked != told {
 		t.Errorf("%d tokens are booked for those that live, and %d were told to them", r.booked, told)
 	}
-	if counted := r.end.counted("tokens") - told; r.bookedDead < counted {
-		t.Errorf("%d tokens are booked for the dead, and %d were counted", r.bookedDead, counted)
+	if used := r.end.Input + r.end.Output - told; r.bookedDead < used {
+		t.Errorf("%d tokens are booked for the dead, and they used %d", r.bookedDead, used)
+	}
+	var victims int64
+	for _, c := range r.victims {
+		victims += c.Input + c.Output
+	}
+	if used := r.end.Input + r.end.Output - told; used < victims {
+		t.Errorf("the provider has seen %d tokens used by the dead, who were told of %d: those that live were told too much", used, victims)
 	}
 	if n := len(r.survivors); streamed < n*4/10 || streamed > n*6/10 {
 		t.Errorf("%d of %d calls were streamed, want half", streamed, n)

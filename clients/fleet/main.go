@@ -24,7 +24,7 @@ func main() {
 func show(ctx context.Context) error {
 	var (
 		workers  = flag.Int("workers", 200, "workers in all, in three languages")
-		measured = flag.Duration("for", time.Minute, "how long to measure each run, after three windows to warm up")
+		measured = flag.Duration("for", time.Minute, "how long to measure each run, after two holds to warm up; rounded to whole holds (a window and the longest way to it), as calls come in bursts of that period")
 		readme   = flag.String("readme", "", "write the table between the marks of this `FILE`, too")
 	)
 	flag.Parse()
@@ -39,7 +39,7 @@ func show(ctx context.Context) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	p := plan{
 		root: root, binary: root + "/.bin/watermaster", dir: dir, languages: languages(root),
-		workers: *workers, crews: 3, budget: standard, warm: 3 * standard.window, measured: *measured,
+		workers: *workers, crews: 3, budget: standard, warm: 2 * standard.hold(), measured: max(1, (*measured).Round(standard.hold())/standard.hold()) * standard.hold(),
 		ttl: 5 * time.Second, progress: os.Stderr,
 	}
 	p.say("without the wrapper:")
@@ -62,7 +62,7 @@ func show(ctx context.Context) error {
 }
 
 // standard is the budget of the table and of the test.
-var standard = budget{window: 10 * time.Second, requests: 400, tokens: 150_000, concurrency: 60, latency: latency, rate: rate}
+var standard = budget{window: 6 * time.Second, requests: 150, tokens: 60_000, concurrency: 60, latency: latency, rate: rate}
 
 // repository finds the root of the repository above the working directory.
 func repository() (string, error) {

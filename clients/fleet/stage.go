@@ -36,8 +36,20 @@ type budget struct {
 	rate                          int // tokens of a reply a second; 0: all at once
 }
 
+// delay is D: the longest time from a grant to where the provider counts the call. The
+// processes share their machine with those that they call, so it is generous.
+const delay = startWithin + transit
+
+const (
+	startWithin = 500 * time.Millisecond
+	transit     = 1500 * time.Millisecond
+)
+
+// hold is how long a call counts here: until no window at the provider can hold it.
+func (b budget) hold() time.Duration { return b.window + delay }
+
 // configuration is that of the service: the account's quotas with no margin, since nobody
-// else draws on it. The projects' limits bind nobody: they keep the sums of an hour.
+// else draws on it, and sliding windows, as the stand-in is stricter than OpenAI's buckets. The projects' limits bind nobody: they keep the sums of an hour.
 func (b budget) configuration() string {
 	return fmt.Sprintf(`cold_start: trust               # the stand-in is new: nothing was used before
 organizations:
@@ -45,13 +57,21 @@ organizations:
     accounts:
       main:
         provider: openai
-        charge: {refund: true}     # the stand-in counts what was really produced
+        margin: 0%%
+        start_within: %v
+        transit: %v
+        charge: {refund: true}     # so that what is booked in the end is what was used
         pools:
-          m: {models: [m], limits: {requests: %d/%v, tokens: %d/%v, concurrency: %d}}
+          m:
+            models: [m]
+            limits:
+              requests: {quota: %d, window: %v, shape: sliding_window}
+              tokens: {quota: %d, window: %v, shape: sliding_window}
+              concurrency: %d
     projects:
       %s: {limits: {tokens: 1G/1h, concurrency: 1000}}
       %s: {limits: {tokens: 1G/1h, concurrency: 1000}}
-`, organization, b.requests, b.window, b.tokens, b.window, b.concurrency, steady, doomed)
+`, organization, startWithin, transit, b.requests, b.window, b.tokens, b.window, b.concurrency, steady, doomed)
 }
 
 // A stage is a service and a provider.
@@ -121,6 +141,8 @@ type report struct {
 	Accepted int64            `json:"accepted"`
 	Refused  int64            `json:"refused"`
 	Statuses map[string]int64 `json:"statuses"`
+	Input    int64            `json:"input_tokens"` // as usage says, of those that were cut short, too
+	Output   int64            `json:"output_tokens"`
 	Limits   []struct {
 		Metric   string  `json:"metric"`
 		Accepted int64   `json:"accepted"`

@@ -78,6 +78,9 @@ func reported(t *testing.T, provider string) (r report) {
 }
 
 func TestExamples(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is about programs that have no race detector")
+	}
 	binary := filepath.Join(t.TempDir(), "watermaster")
 	if out, err := exec.Command("go", "build", "-o", binary, "../../server/cmd/watermaster").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

@@ -20,7 +20,11 @@ type Report struct {
 	InFlight    int64         `json:"in_flight"`
 	MaxInFlight int64         `json:"max_in_flight"`
 	Statuses    map[int]int64 `json:"statuses"` // of answers
-	Limits      []LimitReport `json:"limits"`
+	// Tokens of the calls that have ended: their prompts, and what was produced, also of those
+	// that were cut short. It is what their usage says, where limits may count otherwise.
+	InputTokens  int64         `json:"input_tokens"`
+	OutputTokens int64         `json:"output_tokens"`
+	Limits       []LimitReport `json:"limits"`
 }
 
 // A LimitReport is what one limit has seen.
@@ -45,7 +49,7 @@ func (s *Server) Report() Report {
 	all := s.provider.Report()
 	r := Report{
 		Calls: all.Calls, Accepted: all.Accepted, Refused: all.Refused(), InFlight: int64(s.provider.InFlight()), MaxInFlight: all.MaxInFlight,
-		Statuses: map[int]int64{}, Limits: []LimitReport{},
+		Statuses: map[int]int64{}, InputTokens: s.input, OutputTokens: s.output, Limits: []LimitReport{},
 	}
 	for status, n := range s.statuses {
 		r.Statuses[status] = n

@@ -44,7 +44,9 @@ type Server struct {
 	last     time.Time
 	calls    uint64
 	statuses map[int]int64 // of answers
-	inFlight int
+
+	input, output int64 // tokens of the prompts that were accepted, and of what was produced for them
+	inFlight      int
 }
 
 // New makes an account whose limits are unused. Errors are those of provider.New.
@@ -97,6 +99,7 @@ func (s *Server) Reset() error {
 	defer s.mu.Unlock()
 	s.provider, s.start = p, s.options.Now()
 	s.first, s.last, s.statuses = time.Time{}, time.Time{}, map[int]int64{}
+	s.input, s.output = 0, 0
 	return nil
 }
 
@@ -255,6 +258,7 @@ func (s *Server) arrive(words wording, c *call, life time.Duration, h http.Heade
 		ended = true
 		s.inFlight--
 		if p == s.provider { // it was not reset meanwhile
+			s.input, s.output = s.input+c.Input, s.output+output
 			p.Complete(s.options.Now().Sub(s.start), x.ID, output)
 		}
 	}, nil

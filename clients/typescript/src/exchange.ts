@@ -249,7 +249,7 @@ function passed(shared: Shared, asked: Asked, lease: Lease, response: Response, 
     reader.finish();
     settle(true);
   }
-  return rebuilt(response, body && passage(streamOf(body), reader, settle), lease, asked.requestId);
+  return rebuilt(response, body && passage(streamOf(body), reader, settle, asked.signal), lease, asked.requestId);
 }
 
 /** An answer that is one document. */

@@ -2,11 +2,11 @@ import { randomUUID } from "node:crypto";
 import { exchange, Remembered, type Send, type Shared } from "./exchange.js";
 import { callHeaders, strip } from "./header.js";
 import { Limiter } from "./limiter.js";
-import type { Options } from "./options.js";
+import { patienceOf, type Options } from "./options.js";
 import { Ratios } from "./ratio.js";
 import { malformed } from "./refusal.js";
 import { inputOf, meteredWire, readBody } from "./request.js";
-import { counter } from "./tokenizer.js";
+import { counter, load } from "./tokenizer.js";
 
 /** A fetch whose requests to LLM providers wait for their turn; for the `fetch` option of official SDKs. */
 export interface Fetch {
@@ -56,17 +56,20 @@ export function fetch(options: Options | Limiter, inner: (input: any, init?: any
     let call;
     try {
       call = limiter.call(callHeaders(headers));
+      patienceOf(call.maxWait);
     } catch (error) {
-      if (error instanceof RangeError) return malformed(wire, headers.get("x-watermaster-request-id") ?? "", error.message);
+      if (error instanceof RangeError) return malformed(wire, headers.get("x-watermaster-request-id") ?? "", error.message.replace(/^watermaster: /, ""));
       throw error;
     }
     strip(headers);
     headers.delete("content-length");
     const send: Send = (to, h, body) => inner(to, { ...initOf(request), ...init, method: "POST", headers: h, body, ...(signal && { signal }) });
     const { count, exact } = counter(shared.tokenizer, metered.model);
-    return exchange(shared, {
+    const response = await exchange(shared, {
       request: metered, url, headers, call, requestId: call.requestId || randomUUID(), estimate: { ...inputOf(metered, count), exact }, signal, send,
     });
+    if (!exact) load(shared.tokenizer, metered.model);
+    return response;
   };
   return Object.assign(limited, {
     limiter,

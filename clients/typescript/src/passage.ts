@@ -21,9 +21,12 @@ const dropped = new FinalizationRegistry<Pending>(({ source, settle }) => {
 
 /**
  * Hands a body on as it arrives, no faster than it is read, and tells once how it ended: `settle(true)` when it passed whole
- * or told its end, `settle(false)` when it broke, was cancelled or was let go of. `settle` must not refer to the stream.
+ * or told its end, `settle(false)` when it broke, was cancelled, by itself or by the request's signal, or was let go of. `settle` must
+ * not refer to the stream.
  */
-export function passage(body: ReadableStream<Uint8Array>, passing: Passing, settle: (whole: boolean) => void): ReadableStream<Uint8Array> {
+export function passage(
+  body: ReadableStream<Uint8Array>, passing: Passing, settle: (whole: boolean) => void, signal?: AbortSignal,
+): ReadableStream<Uint8Array> {
   const source = body.getReader();
   let settled = false;
   const pending: Pending = {
@@ -31,10 +34,15 @@ export function passage(body: ReadableStream<Uint8Array>, passing: Passing, sett
     settle(whole) {
       if (settled) return;
       settled = true;
+      signal?.removeEventListener("abort", abort);
       dropped.unregister(pending);
       settle(whole);
     },
   };
+  // Nobody need read on for the call to have ended.
+  const abort = () => pending.settle(false);
+  if (signal?.aborted) abort();
+  else signal?.addEventListener("abort", abort, { once: true });
   const stream = new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {

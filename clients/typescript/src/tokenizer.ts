@@ -22,12 +22,15 @@ type Name = keyof typeof vocabularies;
 /** Loaded once a process; null: not yet, or the package gpt-tokenizer is not installed. */
 const loaded = new Map<Name, Vocabulary | null>();
 
-function vocabulary(name: Name): Vocabulary | null {
-  const known = loaded.get(name);
-  if (known !== undefined) return known;
+/**
+ * Begins to load the vocabulary that counter would use for a model, if it has not begun. That takes the process some 0.1 s, so
+ * it is to be done after a call: a grant that waits for it would come too late.
+ */
+export function load(option: "auto" | "none" | Tokenizer, model: string): void {
+  const name = option === "auto" ? vocabularyOf(model) : undefined;
+  if (name === undefined || loaded.has(name)) return;
   loaded.set(name, null);
   vocabularies[name]().then((v) => loaded.set(name, v), () => {});
-  return null;
 }
 
 /** The public vocabulary of a model's name; undefined: there is none. */
@@ -36,14 +39,14 @@ export function vocabularyOf(model: string): Name | undefined {
   return /^(?:gpt-|o[134](?:-|$))/.test(model) ? "o200k" : undefined;
 }
 
-/** How to count a model's texts. "auto": with its vocabulary, once that is loaded; "none": by estimate alone. */
+/** How to count a model's texts. "auto": with its vocabulary, once that is loaded (see load); "none": by estimate alone. */
 export function counter(option: "auto" | "none" | Tokenizer, model: string): { count: Count; exact: boolean } {
   if (typeof option === "function") {
     return { exact: true, count: (text) => sane(() => option(model, text), text) };
   }
   const name = option === "auto" ? vocabularyOf(model) : undefined;
-  const words = name === undefined ? null : vocabulary(name);
-  if (words === null) return { exact: false, count: tokens };
+  const words = name && loaded.get(name);
+  if (!words) return { exact: false, count: tokens };
   return { exact: true, count: (text) => (text.length > LONGEST ? tokens(text) : sane(() => words.countTokens(text, asText), text)) };
 }
 

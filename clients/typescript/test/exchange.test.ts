@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { status } from "@grpc/grpc-js";
 import { fetch, type Fetch } from "../src/fetch.js";
-import type { Options } from "../src/options.js";
+import { withOptions, type Options } from "../src/options.js";
 import { FailureClass, Outcome, Reason, type ReleaseRequest } from "../src/watermaster/v1/limiter.js";
 import { Scripted } from "./scripted.js";
 import { until } from "./world.js";
@@ -274,6 +274,15 @@ test("what was counted corrects the next estimate", () => using({}, [() => Respo
   await (await limited(url, post(long))).text();
   const [first, second] = service.acquired.map((a) => a.inputTokens);
   assert.ok(second! > first!);
+}));
+
+test("a patience that is none is told before anything is asked", () => using({}, [ok], async (limited, sent) => {
+  for (const maxWait of [-1, NaN, 90_000]) {
+    const response = await withOptions({ maxWait }, () => limited(url, post(chat)));
+    assert.equal(response.status, 400);
+    assert.match(((await response.json()) as { error: { message: string } }).error.message, /^watermaster: maxWait must/);
+  }
+  assert.equal(sent.length + service.acquired.length, 0);
 }));
 
 test("pictures are counted", () => using({}, [ok], async (limited) => {

@@ -70,10 +70,20 @@ test("a break and a cancel are passed on and tell that the end is unknown", asyn
   assert.deepEqual(ends, [false, false]);
 });
 
+test("the request's signal ends the call, though nobody reads on", async () => {
+  const from = source(), ends: boolean[] = [], given = new AbortController();
+  const body = passage(from.body, all(), (whole) => ends.push(whole), given.signal);
+  given.abort();
+  assert.deepEqual(ends, [false]);
+  await body.cancel();
+  assert.deepEqual(ends, [false]);
+});
+
 test("a body that is let go of ends its call and lets go of the connection", async () => {
   const from = source(), ends: boolean[] = [];
+  const { signal } = new AbortController(); // it lives longer
   await (async () => {
-    const reader = passage(from.body, all(), (whole) => ends.push(whole)).getReader();
+    const reader = passage(from.body, all(), (whole) => ends.push(whole), signal).getReader();
     from.give("a");
     await reader.read();
   })();
@@ -85,6 +95,7 @@ test("a body that is let go of ends its call and lets go of the connection", asy
   assert.deepEqual(ends, [false]);
   await new Promise(setImmediate);
   assert.equal(from.cancelled, "no reason");
+  assert.equal(signal.aborted, false);
 });
 
 test("a body in use is kept", async () => {

@@ -10,7 +10,7 @@ import { callHeaders, retryAfter, unsent } from "../src/header.js";
 import { withMember } from "../src/json.js";
 import { observe } from "../src/observation.js";
 import { Ratios } from "../src/ratio.js";
-import { counter, vocabularyOf } from "../src/tokenizer.js";
+import { counter, load, vocabularyOf } from "../src/tokenizer.js";
 import { UsageReader } from "../src/usage.js";
 import type { Wire } from "../src/wire.js";
 
@@ -206,6 +206,7 @@ test("vocabularies count what they are for, and estimate until they are loaded",
   assert.equal(vocabularyOf("claude-sonnet-5"), undefined);
   assert.equal(counter("auto", "gpt-5").exact, false);
   const { countTokens } = await import("gpt-tokenizer/encoding/o200k_base");
+  load("auto", "gpt-5");
   while (!counter("auto", "gpt-5").exact) await new Promise(setImmediate);
   const { count } = counter("auto", "gpt-5");
   assert.equal(count("The capital of France is Paris."), countTokens("The capital of France is Paris."));

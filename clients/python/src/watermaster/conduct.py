@@ -22,7 +22,7 @@ from . import form, way
 from .answer import Advice, Observation, Outcome, Usage
 from .call import Ask as Question
 from .call import Call, current
-from .errors import CallError, Rejected, Unavailable
+from .errors import CallError, Rejected, TooLate, Unavailable
 from .estimate import Ratios
 from .lease import Lease
 from .request import Request, read
@@ -77,9 +77,16 @@ class Wait:
 
 @dataclass
 class Send:
-    """Send the request → Answer, with response, or NotSent or any other exception."""
+    """Send the request → Answer, with response, or TooLate, NotSent or any other exception."""
 
     outgoing: Outgoing
+    lease: Lease
+    #: Seconds from the Acquire that was granted to the moment in which the request left.
+    started_after: float
+
+    def leaves(self) -> None:
+        """Says that the request is about to be written. Raises TooLate if it must not any more."""
+        self.started_after = self.lease.start()
 
 
 @dataclass
@@ -250,10 +257,13 @@ class Conduct:
             if not lease.in_time():
                 lease.release(Outcome.UNSENT)
                 continue
-            started_after = self._now() - lease.asked_at
-            sent, hide = addressed
+            outgoing_, hide = addressed
+            send = Send(outgoing_, lease, self._now() - lease.asked_at)
             try:
-                answer: Answer = yield Send(sent)
+                answer: Answer = yield send
+            except TooLate:
+                lease.release(Outcome.UNSENT)
+                continue
             except NotSent as error:
                 lease.release(Outcome.UNSENT)
                 if retries == 0 or not (yield from self._pause(None, 3 - min(3, retries), deadline)):
@@ -261,8 +271,9 @@ class Conduct:
                 retries -= 1
                 continue
             except BaseException:
-                lease.release(Outcome.UNKNOWN, started_after=started_after)
+                lease.release(Outcome.UNKNOWN, started_after=send.started_after)
                 raise
+            started_after = send.started_after
             rates = form.rate_headers(answer.headers)
             answer.headers += self._told(lease, request_id)
             if answer.status < 400:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import heapq
 import os
+import sys
 import threading
 import time
 import weakref
@@ -53,7 +54,8 @@ class Courier:
         self._opened: deque[tuple[str, float, float]] = deque()  # id, every, due; not seen by the thread yet
         self._wake_at = NEVER
         self._stopped = self._retired = False
-        self._queue: deque[pb.ReleaseRequest] = deque()
+        self._queue: list[tuple[int, pb.ReleaseRequest]] = []  # a heap, the oldest first
+        self._number = 0
         self._sending = 0
         self._failures = 0
         self._not_before = 0.0
@@ -131,6 +133,7 @@ class Courier:
                     thread = threading.Thread(target=self._run, name="watermaster-courier", daemon=True)
                     self._thread = thread
                     thread.start()
+                    _end_with_process()
             except RuntimeError:  # the interpreter is ending
                 self._thread = None
             finally:
@@ -211,10 +214,14 @@ class Courier:
 
     def _enqueue(self, request: pb.ReleaseRequest) -> None:
         self._forget(request.lease_id)
-        if len(self._queue) >= QUEUE:
-            self._queue.popleft()
+        self._number += 1
+        self._keep(self._number, request)
+
+    def _keep(self, number: int, request: pb.ReleaseRequest) -> None:
+        heapq.heappush(self._queue, (number, request))
+        if len(self._queue) > QUEUE:
+            heapq.heappop(self._queue)
             self.dropped += 1
-        self._queue.append(request)
 
     def _flush(self, done: threading.Event) -> None:
         self._not_before = 0.0
@@ -225,11 +232,11 @@ class Courier:
 
     def _send(self, now: float) -> None:
         while self._queue and self._sending < WINDOW and now >= self._not_before:
-            request = self._queue.popleft()
+            number, request = heapq.heappop(self._queue)
             self._sending += 1
-            self._call(self.pool.pick(), "Release", request, 5.0, partial(self._released, request))
+            self._call(self.pool.pick(), "Release", request, 5.0, partial(self._released, number, request))
 
-    def _released(self, request: pb.ReleaseRequest, error: grpc.RpcError | None, _: Any) -> None:
+    def _released(self, number: int, request: pb.ReleaseRequest, error: grpc.RpcError | None, _: Any) -> None:
         self._sending -= 1
         if error is None:
             self._failures, self._not_before = 0, 0.0
@@ -238,10 +245,13 @@ class Courier:
             if now >= self._not_before:  # once for all that were on their way
                 self._not_before = now + backoff(self._failures)
                 self._failures += 1
-            if len(self._queue) < QUEUE:
-                self._queue.appendleft(request)
-            else:
-                self.dropped += 1
+            self._keep(number, request)
+        elif error.code() == grpc.StatusCode.INVALID_ARGUMENT and (
+            request.HasField("observation") or request.HasField("usage")
+        ):
+            # What was told breaks a rule; the lease must end nevertheless.
+            outcome = request.outcome or pb.OUTCOME_UNKNOWN
+            self._keep(number, pb.ReleaseRequest(lease_id=request.lease_id, outcome=outcome))
         elif error.code() != grpc.StatusCode.NOT_FOUND:
             self.dropped += 1
 
@@ -351,6 +361,14 @@ def _at_exit() -> None:
     end = time.monotonic() + 5.0
     for courier in list(_couriers):
         courier.close(max(0.0, end - time.monotonic()))
+
+
+def _end_with_process() -> None:
+    # The children of these end without atexit, but call their own finalizers. Both forget those of the parent
+    # when a child begins, so each first use in a process registers anew.
+    for name in ("multiprocessing.util", "billiard.util"):
+        if (module := sys.modules.get(name)) is not None:
+            module.Finalize(None, _at_exit, exitpriority=0)
 
 
 def _after_fork() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -12,6 +14,8 @@ from .v1 import limiter_pb2 as pb
 
 if TYPE_CHECKING:
     from .courier import Courier
+
+_log = logging.getLogger("watermaster")
 
 
 class Lease:
@@ -60,12 +64,13 @@ class Lease:
         """Whether the call may still leave."""
         return self._now() - self.asked_at < self.start_within
 
-    def start(self) -> None:
-        """Says that the call leaves now. Raises TooLate if it must not any more."""
+    def start(self) -> float:
+        """Says that the call leaves now; gives the seconds since asked_at. Raises TooLate if it must not any more."""
         now = self._now()
         if now - self.asked_at >= self.start_within:
             raise TooLate(f"the grant had to be used within {self.start_within:g} s; ask again")
         self._started_after = now - self.asked_at
+        return self._started_after
 
     def usage(
         self,
@@ -149,17 +154,22 @@ class Lease:
         started_after: float | None,
     ) -> pb.ReleaseRequest:
         number = self.observations + 1 if self.observations else 0
-        return pb.ReleaseRequest(
-            lease_id=self.id,
-            outcome=pb.Outcome.Name(outcome),
-            usage=usage.message() if usage is not None else None,
-            observation=observation.message(number) if observation is not None else None,
-            started_after=duration(started_after)
-            if started_after is not None and started_after >= 0 and outcome != Outcome.UNSENT
-            else None,
-        )
+        if started_after is not None and (started_after < 0 or outcome == Outcome.UNSENT):
+            started_after = None
+        try:
+            return pb.ReleaseRequest(
+                lease_id=self.id,
+                outcome=pb.Outcome.Name(outcome),
+                usage=usage.message() if usage is not None else None,
+                observation=observation.message(number) if observation is not None else None,
+                started_after=duration(started_after) if started_after is not None else None,
+            )
+        except (TypeError, ValueError):  # what no message can hold; the lease must end nevertheless
+            _log.exception("a lease was released without what was told of its call")
+            return pb.ReleaseRequest(lease_id=self.id, outcome=pb.OUTCOME_UNKNOWN)
 
     def __del__(self) -> None:
         # Can run at any instruction of any thread, so release takes no lock.
         if getattr(self, "_once", None):
-            self.release(Outcome.UNKNOWN, self._usage, self._observation, self._started_after)
+            with contextlib.suppress(Exception):  # modules are gone when the interpreter ends
+                self.release(Outcome.UNKNOWN, self._usage, self._observation, self._started_after)

@@ -267,7 +267,7 @@ class Limiter:
                 response = yield Exchange(address, "Acquire", request, left + _GRACE, self._lost)
             except grpc.RpcError as e:
                 if not away(e):
-                    raise _bug(e) from None
+                    raise self._bug(e) from None
                 self._pool.failed(address)
                 outage = asked_at if outage is None else outage
                 tried.add(address)
@@ -282,8 +282,8 @@ class Limiter:
                 yield Pause(self._clock, max(0.0, min(backoff(failures, 2.0), end - now())))
                 failures += 1
                 continue
-            except ValueError:
-                raise Error("the limiter is closed") from None
+            except ValueError as e:
+                raise self._bug(e) from None
             self._pool.answered(address)
             outage, failures = None, 0
             tried.clear()
@@ -406,16 +406,21 @@ class Limiter:
                 response = yield Exchange(address, method, request, _GRACE)
             except grpc.RpcError as e:
                 if not away(e):
-                    raise _bug(e) from None
+                    raise self._bug(e) from None
                 self._pool.failed(address)
                 tried.add(address)
                 if not self._pool.other(tried):
                     raise self._unavailable(e) from None
-            except ValueError:
-                raise Error("the limiter is closed") from None
+            except ValueError as e:
+                raise self._bug(e) from None
             else:
                 self._pool.answered(address)
                 return response
+
+    def _bug(self, error: grpc.RpcError | ValueError) -> Exception:
+        if self._closed:  # gRPC tells it as a ValueError, or as CANCELLED to a call that was open
+            return Error("the limiter is closed")
+        return CallError(error.code().name, error.details() or "") if isinstance(error, grpc.RpcError) else error
 
     def _unavailable(self, error: grpc.RpcError) -> Unavailable:
         where = ", ".join(self.options.addresses)
@@ -449,10 +454,6 @@ class Acquisition:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, trace)
-
-
-def _bug(error: grpc.RpcError) -> CallError:
-    return CallError(error.code().name, error.details() or "")
 
 
 _limiters: weakref.WeakSet[Limiter] = weakref.WeakSet()

@@ -107,6 +107,7 @@ class Reader:
         self._hide = hide
         self._rest = bytearray()  # of an event that is not complete
         self._line = 0  # where its last line begins
+        self._seen = 0  # as far as it has been searched for a line's end
         self._usage: list[dict[str, Any]] = []
         #: The last event has come.
         self.ended = False
@@ -127,7 +128,7 @@ class Reader:
         while (end := self._end()) is not None:
             event = bytes(self._rest[:end])
             del self._rest[:end]
-            self._line = 0
+            self._line = self._seen = 0
             out += self._event(event)
         return bytes(out) if self._hide else chunk
 
@@ -139,12 +140,15 @@ class Reader:
 
     def _end(self) -> int | None:
         """Finds the end of the first event: behind an empty line that is not its first."""
-        while (end := _LINE.search(self._rest, self._line)) is not None:
+        while (end := _LINE.search(self._rest, self._seen)) is not None:
             if end.group() == b"\r" and end.end() == len(self._rest):
+                self._seen = end.start()
                 return None  # it may be half of a line's end
             empty, self._line = end.start() == self._line, end.end()
+            self._seen = self._line
             if empty:
                 return end.end()
+        self._seen = len(self._rest)
         return None
 
     def _event(self, event: bytes) -> bytes:

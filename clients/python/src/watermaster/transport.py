@@ -39,9 +39,24 @@ def _headers(request: httpx.Request) -> list[tuple[str, str]]:
     return [(name.decode(encoding), value.decode(encoding)) for name, value in request.headers.raw]
 
 
-def _request(outgoing: Outgoing, of: httpx.Request) -> httpx.Request:
+def _request(send: Send, of: httpx.Request, waits: bool) -> httpx.Request:
+    """The request as it is sent. Its last chance to be too late is when a connection is there to write it to."""
+    trace, outgoing = of.extensions.get("trace"), send.outgoing
+
+    def started(name: str, info: Any) -> Any:
+        if name.endswith(".send_request_headers.started"):
+            send.leaves()
+        return trace(name, info) if trace is not None else None
+
+    async def awaited(name: str, info: Any) -> None:
+        if name.endswith(".send_request_headers.started"):
+            send.leaves()
+        if trace is not None:
+            await trace(name, info)
+
+    extensions = {**of.extensions, "trace": awaited if waits else started}
     return httpx.Request(
-        outgoing.method, outgoing.url, headers=outgoing.headers, content=outgoing.body, extensions=of.extensions
+        outgoing.method, outgoing.url, headers=outgoing.headers, content=outgoing.body, extensions=extensions
     )
 
 
@@ -134,18 +149,7 @@ class Transport(httpx.BaseTransport):
         steps = self._conduct.steps(request.method, str(request.url), _headers(request), request.read)
         if steps is None:
             return self._inner.handle_request(_pass(request))
-        step, failed = next(steps), None
-        while True:
-            try:
-                done: Any = self._do(step, request)
-            except BaseException as error:
-                failed = error
-            try:
-                step = steps.send(done) if failed is None else steps.throw(failed)
-            except StopIteration as end:
-                answer: Answer = end.value
-                break
-            failed = None
+        answer = self._drive(steps, request)
         if answer.ending is None:
             return _whole(answer)
         return httpx.Response(
@@ -155,13 +159,26 @@ class Transport(httpx.BaseTransport):
             extensions=answer.response.extensions,
         )
 
+    def _drive(self, steps: Steps, request: httpx.Request) -> Answer:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    done = self._do(step, request)
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(done)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
     def _do(self, step: Any, request: httpx.Request) -> Any:
         match step:
             case Wait():
                 return self.limiter.ask(step.question, step.deadline)
             case Send():
                 try:
-                    return _answer(self._inner.handle_request(_request(step.outgoing, request)))
+                    return _answer(self._inner.handle_request(_request(step, request, False)))
                 except _NOT_SENT as error:
                     raise NotSent from error
             case Read():
@@ -202,18 +219,17 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         )
 
     async def _drive(self, steps: Steps, request: httpx.Request) -> Answer:
-        step, failed = next(steps), None
-        while True:
-            done: Any = None
-            try:
-                done = await self._do(step, request)
-            except BaseException as error:  # a cancelled task, too: its lease is released on the way out
-                failed = error
-            try:
-                step = steps.send(done) if failed is None else steps.throw(failed)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            failed = None
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    done = await self._do(step, request)
+                except BaseException as error:  # a cancelled task, too: its lease is released on the way out
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(done)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
 
     async def _do(self, step: Any, request: httpx.Request) -> Any:
         match step:
@@ -221,7 +237,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
                 return await self.limiter.ask_async(step.question, step.deadline)
             case Send():
                 try:
-                    return _answer(await self._inner.handle_async_request(_request(step.outgoing, request)))
+                    return _answer(await self._inner.handle_async_request(_request(step, request, True)))
                 except _NOT_SENT as error:
                     raise NotSent from error
             case Read():

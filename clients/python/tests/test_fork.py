@@ -1,0 +1,154 @@
+"""Processes: forked with a used limiter, and at their end. Each case is a program of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from watermaster.v1 import limiter_pb2 as pb
+
+
+def program(service: Any, code: str, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, service.address],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**{k: v for k, v in os.environ.items() if k != "GRPC_ENABLE_FORK_SUPPORT"}, **env},
+        cwd=Path(__file__).parent,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout
+
+
+BEGIN = """
+import asyncio, gc, os, sys, threading, time
+import watermaster
+limiter = watermaster.Limiter(sys.argv[1])
+def call(model):
+    with limiter.acquire(model=model) as lease:
+        lease.usage(1, 1)
+def fork(child):
+    if (pid := os.fork()) == 0:
+        code = 1
+        try:
+            child()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def test_child_of_a_used_limiter_asks(service: Any) -> None:
+    program(
+        service,
+        BEGIN
+        + """
+call("before")
+held = limiter.acquire(model="held").__enter__()
+def child():
+    global held
+    call("child")
+    async def main():
+        async with limiter.acquire(model="child, asyncio"):
+            pass
+    asyncio.run(main())
+    held.release()  # the parent's
+    held = None
+    gc.collect()
+    limiter.close()
+fork(child)
+call("parent")
+held.release(watermaster.Outcome.FAILED)
+limiter.close()
+""",
+    )
+    names = {f"L{i}": a.model for i, a in enumerate(service.of("Acquire"), 1)}
+    assert list(names.values()) == ["before", "held", "child", "child, asyncio", "parent"]
+    released = [(names[r.lease_id], r.outcome) for r in service.of("Release")]
+    assert sorted(n for n, _ in released) == sorted(names.values())
+    assert ("held", pb.OUTCOME_FAILED) in released
+
+
+def test_fork_among_busy_threads_and_waiting_calls(service: Any) -> None:
+    def answer(request: Any, context: Any) -> Any:
+        if request.model == "waiting" and not service.of("Release")[-1:]:
+            service.hold(context).wait(0.5)
+        return service.answer(request, context)
+
+    service.answers["Acquire"] = answer
+    program(
+        service,
+        BEGIN
+        + """
+stop = False
+def work():
+    while not stop:
+        call("busy")
+        time.sleep(0.002)
+threads = [threading.Thread(target=work) for _ in range(3)] + [threading.Thread(target=call, args=("waiting",))]
+for t in threads: t.start()
+def child():
+    call("child")
+    limiter.close()
+for _ in range(5): fork(child)
+stop = True
+for t in threads: t.join()
+limiter.close()
+""",
+    )
+    assert [a.model for a in service.of("Acquire")].count("child") == 5
+    assert len(service.of("Release")) == len(service.of("Acquire"))
+
+
+def test_works_if_grpc_was_imported_before(service: Any) -> None:
+    program(service, "import grpc\n" + BEGIN + 'call("a")\nfork(lambda: (call("b"), limiter.close()))\n')
+    assert [a.model for a in service.of("Acquire")] == ["a", "b"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_end_of_a_multiprocessing_child_delivers(service: Any, method: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import multiprocessing\n"
+        + BEGIN
+        + f"""
+if __name__ == "__main__":
+    call("parent")
+    p = multiprocessing.get_context("{method}").Process(target=call, args=("child",))
+    p.start(); p.join()
+    assert p.exitcode == 0
+"""
+    )
+    program(service, f"import runpy, sys; sys.path.insert(0, {str(tmp_path)!r}); import program\n"
+        f"runpy.run_path({str(tmp_path / 'program.py')!r}, run_name='__main__')")  # fmt: skip
+    assert [a.model for a in service.of("Acquire")] == ["parent", "child"]
+    assert len(service.of("Release")) == 2
+
+
+def test_end_of_a_process_delivers_what_is_queued(service: Any) -> None:
+    program(service, BEGIN + 'for i in range(200): call("m")\nkept = limiter.acquire(model="m").__enter__()\n')
+    # What is still open when the process ends is told as unknown, or lapses.
+    assert {f"L{i}" for i in range(1, 201)} <= {r.lease_id for r in service.of("Release")}
+
+
+def test_end_of_a_process_does_not_wait_for_ever(service: Any) -> None:
+    out = program(
+        service,
+        BEGIN
+        + """
+lease = limiter.acquire(model="m").__enter__()
+limiter._pool.close(); limiter._pool.closed = False; limiter._pool.addresses[0].target = "127.0.0.1:1"
+lease.release()
+from watermaster import courier
+courier.time = type("T", (), {"monotonic": staticmethod(lambda end=[0.0, 4.9]: end.pop(0) if end else 4.9)})
+print("ended")
+""",
+    )
+    assert out == "ended\n"
