@@ -2,13 +2,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { after, before, beforeEach, test } from "node:test";
 import { Server, ServerCredentials, status } from "@grpc/grpc-js";
 import { seconds } from "../src/clock.js";
-import { Limiter, Rejected, Unavailable, type Options } from "../src/index.js";
+import { CallError, Limiter, Rejected, Unavailable, type Options } from "../src/index.js";
 import { LimiterServiceService, Outcome } from "../src/watermaster/v1/limiter.js";
 import { Scripted } from "./scripted.js";
-import { until } from "./world.js";
+import { Service, until } from "./world.js";
 
 let service: Scripted;
 before(async () => { service = await Scripted.start(); });
@@ -160,4 +161,25 @@ test("a process ends by itself, after what it had to tell was taken", async () =
   const [code] = await once(child, "exit");
   assert.equal(code, 0);
   assert.equal(service.released.length, 1);
+});
+
+test("the first configuration, with a real service", async () => {
+  const real = await Service.start(readFileSync(new URL("../../../examples/quickstart/config.yaml", import.meta.url), "utf8"));
+  try {
+    await using({ address: real.address, project: "search" }, async (limiter) => {
+      assert.equal(await limiter.acquire({ route: "smart", inputTokens: 1000, maxOutputTokens: 100 }, async (lease) => {
+        lease.used({ inputTokens: 900, outputTokens: 50 });
+        return lease.target!.account;
+      }), "openai-main");
+      const rejected = (e: unknown) => e instanceof Rejected && e.reason === "TOO_LARGE" && e.retryAfter === undefined && e.binding[0]?.window === 60;
+      await assert.rejects(limiter.acquire({ model: "gpt-5", inputTokens: 300_000 }), rejected);
+      await assert.rejects(limiter.acquire({ model: "gpt-55" }), (e) => e instanceof CallError && e.code === status.NOT_FOUND && /gpt-5/.test(e.message));
+      await limiter.report("openai-main", "gpt-5", { httpStatus: 200, headers: { "x-ratelimit-limit-requests": "300" } });
+      const held = async () => (await limiter.headroom()).limits.find((l) => l.metric === "tokens")!.held;
+      // Less when the minute ends meanwhile.
+      await until(async () => (await held()) <= 950, "what was used is charged, and not what was asked for");
+    });
+  } finally {
+    await real.close();
+  }
 });
