@@ -3,6 +3,7 @@ package watermaster
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -48,7 +49,7 @@ func TestAcquireSaysWhatCallerContextAndOptionsSay(t *testing.T) {
 			t.Errorf("affinity, labels: %v", in)
 		case c.MinQuality == nil || *c.MinQuality != 0 || c.GetAccounts()[0] != "a" || c.GetExcludeAccounts()[0] != "b" || c.GetProviders()[0] != "openai" || c.GetCapabilities()[0] != "tools":
 			t.Errorf("constraints: %v", c)
-		case len(in.GetRequestId()) != 36 || lease.RequestID != in.GetRequestId() || lease.Target.Account != "openai-main" || lease.Target.Model != "gpt-5":
+		case !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).MatchString(in.GetRequestId()) || lease.RequestID != in.GetRequestId() || lease.Target.Account != "openai-main" || lease.Target.Model != "gpt-5":
 			t.Errorf("lease %+v of %v", lease, in)
 		}
 		lease.Release(End{})
@@ -95,6 +96,9 @@ func TestWaitKeepsThePlace(t *testing.T) {
 		if took := time.Since(began); took != 3*time.Second+leastPause {
 			t.Errorf("took %v", took)
 		}
+		if lease.Waited != time.Since(began) {
+			t.Errorf("waited %v", lease.Waited)
+		}
 		for _, in := range f.asked() {
 			if in.GetRequestId() != "r" || in.GetAttempt() != 0 || in.GetMaxWait().AsDuration() != time.Minute {
 				t.Errorf("asked %v", in)
@@ -111,16 +115,7 @@ func TestWaitKeepsThePlace(t *testing.T) {
 func TestKeyIsKeptUntilGranted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
-		waits := true
-		f := &fake{}
-		f.acquire = func(ctx context.Context, in *watermasterv1.AcquireRequest) (*watermasterv1.AcquireResponse, error) {
-			if waits {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			return f.grant(in), nil
-		}
-		n.serve(one, f)
+		f := n.serve(one, &fake{acquire: hang})
 		l := n.limiter(one, Options{})
 		defer n.end(l)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -128,7 +123,7 @@ func TestKeyIsKeptUntilGranted(t *testing.T) {
 		if _, err := l.Acquire(ctx, Request{Model: "m", RequestID: "r"}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v", err)
 		}
-		waits = false
+		f.change(func() { f.acquire = nil })
 		var attempts []uint32
 		for range 2 {
 			lease, err := l.Acquire(t.Context(), Request{Model: "m", RequestID: "r"})
@@ -190,7 +185,7 @@ func TestRefusalsAndErrors(t *testing.T) {
 		}), nil, func(err error) bool {
 			var r *Rejected
 			return errors.As(err, &r) && r.Reason == WaitTooLong && *r.RetryAfter == later && r.Binding[0].Name == "tpm" && r.RequestID == "r"
-		}, "watermaster: patience ends (pool/openai-main/gpt-5: tokens 200000 per 1m0s, 99 % used), ask again after 2s"},
+		}, "watermaster: patience ends (pool/openai-main/gpt-5: tokens 200000 per 60s, 99 % used), ask again after 2s"},
 		{"never", rejectAnswer(&watermasterv1.Rejected{Reason: watermasterv1.Reason_REASON_TOO_LARGE}), nil, func(err error) bool {
 			var r *Rejected
 			return errors.As(err, &r) && r.Reason == TooLarge && r.RetryAfter == nil

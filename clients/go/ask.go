@@ -27,9 +27,10 @@ const (
 // key, and what contexts and options add. Deadline ends the caller's patience; zero: the
 // service's class does. With Open and Local a lease may have no ID.
 func (l *Limiter) ask(ctx context.Context, r *Request, deadline time.Time) (*Lease, error) {
-	if l.background.asking.Err() != nil {
+	if !l.background.ask() {
 		return nil, ErrClosed
 	}
+	defer l.background.asks.Done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.background.asking, cancel)()
@@ -51,7 +52,7 @@ func (l *Limiter) ask(ctx context.Context, r *Request, deadline time.Time) (*Lea
 				l.press(p)
 			}
 			if granted := out.GetGranted(); granted != nil {
-				lease := l.grant(granted, r, p, a.sent)
+				lease := l.grant(granted, r, p, a.sent, a.waited)
 				if ctx.Err() != nil {
 					lease.Release(End{Outcome: OutcomeUnsent})
 					return nil, l.failure(ctx, ctx.Err())
@@ -77,11 +78,15 @@ func (l *Limiter) ask(ctx context.Context, r *Request, deadline time.Time) (*Lea
 			}
 			pause = again
 		default:
+			if ctx.Err() != nil && !r.kept {
+				l.releases.takeBack(a.in)
+			}
 			return nil, l.failure(ctx, err)
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return nil, l.failure(ctx, err)
 		}
+		a.waited = time.Since(a.begun)
 	}
 }
 
@@ -95,6 +100,7 @@ type asking struct {
 	sent      time.Time // when the last Acquire left
 	queued    bool      // the service has answered, and holds the place
 	awaySince time.Time
+	waited    time.Duration // before the last Acquire left
 	wait      backoff
 	local     reservation
 }

@@ -44,8 +44,8 @@ func TestBackWithinThePatience(t *testing.T) {
 		n := newNetwork(t)
 		l := n.limiter(one, Options{})
 		defer n.end(l)
-		var f *fake
-		time.AfterFunc(5*time.Second, func() { f = n.serve(one, &fake{}) })
+		f := &fake{}
+		time.AfterFunc(5*time.Second, func() { n.serve(one, f) })
 		began := time.Now()
 		lease, err := l.Acquire(t.Context(), Request{Model: "m", RequestID: "r"})
 		if err != nil {
@@ -89,7 +89,7 @@ func TestOpen(t *testing.T) {
 					}
 				}
 				if silent {
-					f.acquire = nil
+					f.change(func() { f.acquire = nil })
 					f.health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_SERVING)
 				} else {
 					n.serve(one, f)

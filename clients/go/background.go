@@ -7,14 +7,18 @@ import (
 	"time"
 )
 
+// shutTimeout is how long Close waits for those whose asking it has ended.
+const shutTimeout = time.Second
+
 // background keeps account of goroutines and timers, so that Close can end them. It ends in two
 // steps: first nobody may ask any more, then, when releases are delivered, nothing may run.
 type background struct {
 	asking, running   context.Context
 	endAsking, endAll context.CancelFunc
 
-	mu sync.Mutex
-	wg sync.WaitGroup
+	mu   sync.Mutex
+	wg   sync.WaitGroup
+	asks sync.WaitGroup
 }
 
 func (b *background) open() {
@@ -35,13 +39,35 @@ func (b *background) enter() bool {
 
 func (b *background) leave() { b.wg.Done() }
 
-// shut lets nobody ask any more. False: it was shut before.
-func (b *background) shut() bool {
+// ask says whether somebody may ask, who calls asks.Done when the answer is there.
+func (b *background) ask() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.asking.Err() != nil {
+		return false
+	}
+	b.asks.Add(1)
+	return true
+}
+
+// shut lets nobody ask any more, and those who do end. False: it was shut before.
+func (b *background) shut() bool {
+	b.mu.Lock()
 	was := b.asking.Err() != nil
 	b.endAsking()
-	return !was
+	b.mu.Unlock()
+	if was {
+		return false
+	}
+	ended := make(chan struct{})
+	go func() { b.asks.Wait(); close(ended) }()
+	timer := time.NewTimer(shutTimeout) // OnPressure may be what has called Close
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	}
+	return true
 }
 
 // end cancels what runs and waits for it.

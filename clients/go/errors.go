@@ -73,11 +73,11 @@ type Binding struct {
 	Utilization float64
 }
 
-// String is such as "pool/openai-main/gpt-5: tokens 200000 per 1m0s, 99 % used".
+// String is such as "pool/openai-main/gpt-5: tokens 200000 per 60s, 99 % used".
 func (b *Binding) String() string {
 	per := ""
 	if b.Window > 0 {
-		per = " per " + b.Window.String()
+		per = " per " + seconds(b.Window) + "s"
 	}
 	return fmt.Sprintf("%s: %s %d%s, %.0f %% used", b.Scope, b.Metric, b.Quota, per, b.Utilization*100)
 }

@@ -125,15 +125,21 @@ func (f *fake) intercept(ctx context.Context, in any, _ *grpc.UnaryServerInfo, h
 }
 
 func (f *fake) Acquire(ctx context.Context, in *watermasterv1.AcquireRequest) (*watermasterv1.AcquireResponse, error) {
-	if f.acquire != nil {
-		return f.acquire(ctx, in)
+	f.mu.Lock()
+	acquire := f.acquire
+	f.mu.Unlock()
+	if acquire != nil {
+		return acquire(ctx, in)
 	}
 	return f.grant(in), nil
 }
 
 func (f *fake) Renew(_ context.Context, in *watermasterv1.RenewRequest) (*watermasterv1.RenewResponse, error) {
-	if f.renew != nil {
-		return f.renew(in)
+	f.mu.Lock()
+	renew := f.renew
+	f.mu.Unlock()
+	if renew != nil {
+		return renew(in)
 	}
 	out := &watermasterv1.RenewResponse{}
 	for _, id := range in.GetLeaseIds() {
@@ -143,8 +149,11 @@ func (f *fake) Renew(_ context.Context, in *watermasterv1.RenewRequest) (*waterm
 }
 
 func (f *fake) Release(ctx context.Context, in *watermasterv1.ReleaseRequest) (*watermasterv1.ReleaseResponse, error) {
-	if f.release != nil {
-		return f.release(ctx, in)
+	f.mu.Lock()
+	release := f.release
+	f.mu.Unlock()
+	if release != nil {
+		return release(ctx, in)
 	}
 	return &watermasterv1.ReleaseResponse{}, nil
 }
@@ -154,6 +163,13 @@ func (f *fake) Report(context.Context, *watermasterv1.ReportRequest) (*watermast
 		Advice:   &watermasterv1.Advice{Retry: true, RetryAfter: durationpb.New(time.Second), FailureClass: watermasterv1.FailureClass_FAILURE_CLASS_THROTTLED},
 		Pressure: &watermasterv1.Pressure{Level: watermasterv1.PressureLevel_PRESSURE_LEVEL_HIGH},
 	}, nil
+}
+
+// change is for what the fake does while it is being asked.
+func (f *fake) change(how func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how()
 }
 
 // grant names the lease by the request's key.

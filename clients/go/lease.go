@@ -2,6 +2,7 @@ package watermaster
 
 import (
 	"context"
+	"maps"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -26,7 +27,7 @@ type Lease struct {
 	// The request's key.
 	RequestID string
 	Attempt   uint32
-	// How long the last call to the service was held until it was granted.
+	// How long the request waited: in the service's queue, and for the service.
 	Waited   time.Duration
 	Pressure Pressure
 	// The call must be sent within this time after the ask. 0: whenever.
@@ -83,7 +84,7 @@ func (l *Lease) Start() error {
 func (l *Lease) SetUsage(u Usage) {
 	if l.hold != nil {
 		l.hold.mu.Lock()
-		l.hold.noted.Usage = &u
+		l.hold.noted.Usage = u.clone()
 		l.hold.mu.Unlock()
 	}
 }
@@ -91,7 +92,7 @@ func (l *Lease) SetUsage(u Usage) {
 // Observe notes what the provider answered, for the release.
 func (l *Lease) Observe(o Observation) {
 	if l.hold != nil {
-		o.At = first(o.At, time.Now())
+		o.At, o.Headers = first(o.At, time.Now()), maps.Clone(o.Headers)
 		l.hold.mu.Lock()
 		l.hold.noted.Observation = &o
 		l.hold.mu.Unlock()
@@ -181,7 +182,10 @@ func (h *hold) end(end End) (*watermasterv1.ReleaseRequest, time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	in := &watermasterv1.ReleaseRequest{LeaseId: h.id, Outcome: watermasterv1.Outcome(end.Outcome)}
-	if usage := first(end.Usage, h.noted.Usage); usage != nil {
+	if end.Usage != nil {
+		h.noted.Usage = end.Usage.clone()
+	}
+	if usage := h.noted.Usage; usage != nil {
 		in.Consumption = &watermasterv1.ReleaseRequest_Usage{Usage: usage.proto()}
 	}
 	if after := first(end.StartedAfter, h.noted.StartedAfter); after > 0 && end.Outcome != OutcomeUnsent {
@@ -194,6 +198,7 @@ func (h *hold) end(end End) (*watermasterv1.ReleaseRequest, time.Time) {
 			number = h.reports + 1
 		}
 		in.Observation = observation.proto(number, now)
+		in.Observation.Headers = maps.Clone(in.Observation.Headers)
 		seen = first(observation.At, now)
 	}
 	return in, seen
@@ -206,13 +211,13 @@ func (h *hold) drop() {
 	}
 }
 
-// grant makes the lease of an answer to the Acquire that was sent at a time.
-func (l *Limiter) grant(g *watermasterv1.Granted, r *Request, p Pressure, sent time.Time) *Lease {
+// grant makes the lease of an answer to the Acquire that was sent at a time, after others or not.
+func (l *Limiter) grant(g *watermasterv1.Granted, r *Request, p Pressure, sent time.Time, before time.Duration) *Lease {
 	t := g.GetTarget()
 	lease := &Lease{
 		ID:     g.GetLeaseId(),
 		Target: Target{Account: t.GetAccount(), Provider: t.GetProvider(), Model: t.GetModel(), Attributes: t.GetAttributes()},
-		Waited: g.GetWaited().AsDuration(), Pressure: p, StartWithin: g.GetStartWithin().AsDuration(),
+		Waited: before + g.GetWaited().AsDuration(), Pressure: p, StartWithin: g.GetStartWithin().AsDuration(),
 		RequestID: r.RequestID, Attempt: r.Attempt, askedAt: sent,
 	}
 	lease.hold = &hold{limiter: l, id: lease.ID}

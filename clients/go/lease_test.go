@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,6 +142,72 @@ func TestGrantedToWhoHasGone(t *testing.T) {
 	})
 }
 
+// What was handed over may be used again at once.
+func TestNotedValuesAreCopies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		f := n.serve(one, &fake{})
+		l := n.limiter(one, Options{})
+		defer n.end(l)
+		for _, noted := range []bool{true, false} {
+			lease := acquire(t, l, fmt.Sprint(noted))
+			tokens, headers := int64(5), map[string]string{"retry-after": "1"}
+			end := End{Usage: &Usage{OutputTokens: &tokens}, Observation: &Observation{Status: 200, Headers: headers}}
+			if noted {
+				lease.SetUsage(*end.Usage)
+				lease.Observe(*end.Observation)
+				end = End{}
+				tokens, headers["retry-after"] = 6, "2"
+			}
+			lease.Release(end)
+			tokens, headers["retry-after"] = 7, "3"
+		}
+		synctest.Wait()
+		for _, in := range f.released() {
+			if in.GetUsage().GetOutputTokens() != 5 || in.GetObservation().GetHeaders()["retry-after"] != "1" {
+				t.Errorf("released %v", in)
+			}
+		}
+	})
+}
+
+// A grant that was on its way when the caller went is asked for once more, to be given back; one
+// whose caller may come back under its id is left.
+func TestAMissedGrantIsTakenBack(t *testing.T) {
+	for _, row := range []struct {
+		id              string
+		asked, released int
+	}{{"", 2, 1}, {"chosen", 1, 0}} {
+		t.Run(row.id, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				f := &fake{}
+				f.acquire = func(call context.Context, in *watermasterv1.AcquireRequest) (*watermasterv1.AcquireResponse, error) {
+					if ctx.Err() == nil {
+						cancel()
+						<-call.Done()
+					}
+					return f.grant(in), nil
+				}
+				n.serve(one, f)
+				l := n.limiter(one, Options{})
+				defer n.end(l)
+				if _, err := l.Acquire(ctx, Request{Model: "m", RequestID: row.id}); !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v", err)
+				}
+				synctest.Wait()
+				asked, released := f.asked(), f.released()
+				if len(asked) != row.asked || len(released) != row.released || row.released > 0 &&
+					(asked[1].GetRequestId() != asked[0].GetRequestId() || asked[1].GetAttempt() != 0 || asked[1].GetBlock().AsDuration() != 0 ||
+						released[0].GetOutcome() != watermasterv1.Outcome_OUTCOME_UNSENT || released[0].GetLeaseId() != asked[0].GetRequestId()+"/0") {
+					t.Errorf("asked %v, released %v", asked, released)
+				}
+			})
+		})
+	}
+}
+
 func TestReleaseForAdvice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
@@ -173,9 +240,9 @@ func TestReleaseForAdvice(t *testing.T) {
 func TestAdviceThatDoesNotCome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
-		tries := 0
+		var tries atomic.Int64
 		f := n.serve(one, &fake{release: func(ctx context.Context, _ *watermasterv1.ReleaseRequest) (*watermasterv1.ReleaseResponse, error) {
-			if tries++; tries == 1 {
+			if tries.Add(1) == 1 {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}

@@ -64,12 +64,15 @@ func (l *Limiter) Acquire(ctx context.Context, r Request) (*Lease, error) {
 }
 
 // settle completes a request from the context and the options.
-func (l *Limiter) settle(ctx context.Context, r *Request) { r.lay(callOf(ctx).over(l.defaults)) }
+func (l *Limiter) settle(ctx context.Context, r *Request) {
+	r.lay(callOf(ctx).over(l.defaults))
+	r.kept = r.RequestID != ""
+}
 
 // acquire numbers the attempt and asks.
 func (l *Limiter) acquire(ctx context.Context, r *Request, deadline time.Time) (*Lease, error) {
-	if r.RequestID == "" {
-		r.RequestID = newRequestID()
+	if !r.kept {
+		r.RequestID = first(r.RequestID, newRequestID())
 		return l.ask(ctx, r, deadline)
 	}
 	r.Attempt = l.attempt(r.RequestID, r.Attempt)
@@ -167,7 +170,7 @@ func (l *Limiter) report(ctx context.Context, in *watermasterv1.ReportRequest) (
 type Stats struct {
 	Open     int    // leases that are renewed
 	Releases int    // releases that are to be delivered
-	Dropped  uint64 // releases that were given up because too many waited
+	Dropped  uint64 // releases given up: too many waited, or the service refused them though it knew the lease
 }
 
 // Stats are of this moment.

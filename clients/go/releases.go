@@ -40,7 +40,8 @@ type releases struct {
 
 type release struct {
 	in    *watermasterv1.ReleaseRequest
-	seen  time.Time // when the observation was made
+	key   *watermasterv1.AcquireRequest // of a grant that may have been missed; in is nil until it is known
+	seen  time.Time                     // when the observation was made
 	tries int
 }
 
@@ -49,6 +50,18 @@ func (r *releases) push(in *watermasterv1.ReleaseRequest, seen time.Time) {
 	defer r.mu.Unlock()
 	r.keep(&release{in: in, seen: seen})
 	if r.paused == nil {
+		r.start()
+	}
+}
+
+// takeBack gives back what an Acquire may have been granted just as its caller went: asked once
+// more, the key tells. It is not for keys under which the caller may come back.
+func (r *releases) takeBack(key *watermasterv1.AcquireRequest) {
+	key.Block, key.MaxWait = durationpb.New(0), durationpb.New(0)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.paused == nil { // or there is nobody to ask
+		r.keep(&release{key: key})
 		r.start()
 	}
 }
@@ -105,6 +118,17 @@ func (r *releases) once(ctx context.Context, one *release) (*watermasterv1.Relea
 		}
 	}
 	one.tries++
+	if one.in == nil {
+		var answer *watermasterv1.AcquireResponse
+		err := r.limiter.service.call(ctx, func(ctx context.Context, a *address) (err error) {
+			answer, err = a.limiter.Acquire(ctx, one.key)
+			return err
+		})
+		if err != nil || answer.GetGranted() == nil {
+			return nil, nil
+		}
+		one.in = &watermasterv1.ReleaseRequest{LeaseId: answer.GetGranted().GetLeaseId(), Outcome: watermasterv1.Outcome_OUTCOME_UNSENT}
+	}
 	var out *watermasterv1.ReleaseResponse
 	err := r.limiter.service.call(ctx, func(ctx context.Context, a *address) (err error) {
 		out, err = a.limiter.Release(ctx, one.in)
@@ -122,6 +146,9 @@ func (r *releases) sent(one *release, err error) {
 		r.keep(one)
 		r.pause()
 		return
+	}
+	if err != nil && status.Code(err) != codes.NotFound {
+		r.dropped++
 	}
 	if r.paused == nil && r.wait.last > 0 { // it is back: all may send
 		r.wait = backoff{}

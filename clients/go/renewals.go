@@ -77,31 +77,26 @@ func (r *renewals) renew() {
 		wg.Go(func() { r.send(b.running, batch) })
 	}
 	wg.Wait()
-
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.next = time.Time{}
-	for h := range r.open {
-		if h.every > 0 {
-			r.set(h.due)
-		}
-	}
 }
 
-// due takes what is to be renewed now, by calls. What is due is put off at once: the answer does
-// not matter to when the next one is.
+// due takes what is to be renewed now, by calls, and sets the timer for what comes next. When that
+// is does not depend on answers.
 func (r *renewals) due(now time.Time) (batches [][]*hold) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.next = time.Time{}
 	var batch []*hold
 	for h := range r.open {
-		if h.every == 0 || h.due.Sub(now) > h.every/4 {
+		if h.every == 0 {
 			continue
 		}
-		h.due = now.Add(h.every)
-		if batch = append(batch, h); len(batch) == renewedAtOnce {
-			batches, batch = append(batches, batch), nil
+		if h.due.Sub(now) <= h.every/4 {
+			h.due = now.Add(h.every)
+			if batch = append(batch, h); len(batch) == renewedAtOnce {
+				batches, batch = append(batches, batch), nil
+			}
 		}
+		r.set(h.due)
 	}
 	if len(batch) > 0 {
 		batches = append(batches, batch)
@@ -128,6 +123,7 @@ func (r *renewals) send(ctx context.Context, batch []*hold) {
 				h.due = soon
 			}
 		}
+		r.set(soon)
 		return
 	}
 	for i, renewal := range out.GetRenewals() {

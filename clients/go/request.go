@@ -2,7 +2,7 @@ package watermaster
 
 import (
 	"crypto/rand"
-	"fmt"
+	"encoding/hex"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -42,6 +42,8 @@ type Request struct {
 	Attempt uint32
 	// Only these accounts and providers; not these accounts. Empty: any; at most 64 of each.
 	Accounts, ExcludeAccounts, Providers []string
+
+	kept bool // the caller has chosen RequestID, and may come back under it
 }
 
 // lay takes what is unset in r from a call that is made.
@@ -92,5 +94,14 @@ func newRequestID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	out := make([]byte, 0, 36)
+	for i, group := 0, 0; group < 5; group++ {
+		if group > 0 {
+			out = append(out, '-')
+		}
+		end := i + [...]int{4, 2, 2, 2, 6}[group]
+		out = hex.AppendEncode(out, b[i:end])
+		i = end
+	}
+	return string(out)
 }

@@ -93,7 +93,7 @@ func TestServedRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	acquire.MaxWait = NoWait
-	if r := refused(acquire); r.Reason != WaitTooLong || r.RetryAfter == nil || r.Binding[0].Metric != "tokens" || r.Binding[0].Window != time.Minute || !strings.Contains(r.Error(), "tokens 200000 per 1m0s") {
+	if r := refused(acquire); r.Reason != WaitTooLong || r.RetryAfter == nil || r.Binding[0].Metric != "tokens" || r.Binding[0].Window != time.Minute || !strings.Contains(r.Error(), "tokens 200000 per 60s") {
 		t.Errorf("got %+v", r)
 	}
 	for code, r := range map[codes.Code]Request{

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	watermasterv1 "github.com/watermaster-project/watermaster/clients/go/watermaster/v1"
@@ -91,6 +92,9 @@ func (s *service) call(ctx context.Context, rpc func(ctx context.Context, a *add
 // turn; when it should be quick, not at those that are silent. The error is the last one's; the
 // caller's context's if that has ended.
 func (s *service) callWithin(ctx context.Context, timeout time.Duration, quick bool, rpc func(ctx context.Context, a *address) error) error {
+	if _, has := metadata.FromOutgoingContext(ctx); has { // it is for somebody else, and may have a credential
+		ctx = metadata.NewOutgoingContext(ctx, nil)
+	}
 	var tried []*address
 	err := errSilent
 	for {
@@ -157,7 +161,7 @@ func (s *service) pick(tried []*address, quick bool) (*address, error) {
 		if quick && a.silent || among(tried, a) {
 			continue
 		}
-		if best == nil || best.down && !a.down || best.down == a.down && a.calls < best.calls {
+		if best == nil || a.worse() < best.worse() || a.worse() == best.worse() && a.calls < best.calls {
 			best, turn = a, at+1
 		}
 	}
@@ -174,6 +178,17 @@ func (s *service) pick(tried []*address, quick bool) (*address, error) {
 	}
 	best.calls++
 	return best, nil
+}
+
+// worse orders addresses before the load does: up, down, silent.
+func (a *address) worse() int {
+	switch {
+	case a.silent:
+		return 2
+	case a.down:
+		return 1
+	}
+	return 0
 }
 
 func among(all []*address, a *address) bool {
@@ -193,7 +208,9 @@ func (s *service) done(a *address) {
 
 // answered notes that an address works.
 func (s *service) answered(a *address) {
-	s.limiter.away.Store(false)
+	if s.limiter.away.Load() {
+		s.limiter.away.Store(false)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.calls--

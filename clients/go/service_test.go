@@ -133,7 +133,7 @@ func TestTheCallersDeadlineIsNotTheAddresss(t *testing.T) {
 		defer n.end(l)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := l.Acquire(ctx, Request{Model: "m"}); err != context.DeadlineExceeded {
+		if _, err := l.Acquire(ctx, Request{Model: "m", RequestID: "r"}); err != context.DeadlineExceeded {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(time.Minute)
@@ -143,6 +143,7 @@ func TestTheCallersDeadlineIsNotTheAddresss(t *testing.T) {
 	})
 }
 
+// The token goes to the service, and what the caller's context has for others does not.
 func TestTheTokenIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
@@ -155,7 +156,14 @@ func TestTheTokenIsSent(t *testing.T) {
 		n.serve(one, f)
 		l := n.limiter(one, Options{Token: "secret"})
 		defer n.end(l)
-		acquire(t, l, "r").Release(End{})
+		lease, err := l.Acquire(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer other", "x-other", "1"), Request{Model: "m"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lease.Release(End{})
+		if len(got.Get("x-other")) > 0 {
+			t.Errorf("got %v", got)
+		}
 		if a := got.Get("authorization"); len(a) != 1 || a[0] != "Bearer secret" || !strings.HasPrefix(got.Get("user-agent")[0], "watermaster-go/"+version) {
 			t.Errorf("got %v", got)
 		}

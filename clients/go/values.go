@@ -1,6 +1,7 @@
 package watermaster
 
 import (
+	"maps"
 	"strings"
 	"time"
 
@@ -50,6 +51,22 @@ type Usage struct {
 	Units                 map[string]int64
 }
 
+// clone is apart from the caller's variables, which may change before it is sent.
+func (u *Usage) clone() *Usage {
+	return &Usage{
+		InputTokens: cloneOf(u.InputTokens), OutputTokens: cloneOf(u.OutputTokens), CachedInputTokens: cloneOf(u.CachedInputTokens),
+		CacheWriteInputTokens: cloneOf(u.CacheWriteInputTokens), Units: maps.Clone(u.Units),
+	}
+}
+
+func cloneOf(n *int64) *int64 {
+	if n == nil {
+		return nil
+	}
+	return new(*n)
+}
+
+// proto is to be sent at once.
 func (u *Usage) proto() *watermasterv1.Usage {
 	return &watermasterv1.Usage{
 		InputTokens: u.InputTokens, OutputTokens: u.OutputTokens, CachedInputTokens: u.CachedInputTokens,

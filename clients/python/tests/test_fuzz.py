@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from watermaster import conduct, estimate, form, request, stream
-from watermaster.call import Call
+from watermaster.call import Ask, Call
 
 WIRES = ("chat", "completions", "responses", "messages", "embeddings", "images")
 fast = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -28,19 +29,72 @@ usages = st.sampled_from(
 words = st.text(max_size=12)
 events = st.one_of(
     st.fixed_dictionaries({"choices": st.just([]), "usage": usages}),
-    st.fixed_dictionaries({"choices": st.lists(st.fixed_dictionaries({"delta": st.fixed_dictionaries({"content": words})}), min_size=1, max_size=2)}),
-    st.fixed_dictionaries({"type": st.sampled_from(["message_start", "message_delta", "message_stop", "error", "ping"]), "message": st.one_of(words, st.fixed_dictionaries({"usage": usages})), "usage": usages}),
-    st.fixed_dictionaries({"type": st.sampled_from(["response.created", "response.completed", "response.failed"]), "response": st.one_of(words, st.fixed_dictionaries({"id": words, "usage": usages, "error": st.one_of(st.none(), st.fixed_dictionaries({"code": words}))}))}),
-    st.fixed_dictionaries({"error": st.one_of(words, st.none(), st.fixed_dictionaries({"type": words, "code": st.one_of(st.integers(), words)}))}),
-    st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), words), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=6),
-)  # fmt: skip
+    st.fixed_dictionaries(
+        {
+            "choices": st.lists(
+                st.fixed_dictionaries({"delta": st.fixed_dictionaries({"content": words})}), min_size=1, max_size=2
+            )
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(["message_start", "message_delta", "message_stop", "error", "ping"]),
+            "message": st.one_of(words, st.fixed_dictionaries({"usage": usages})),
+            "usage": usages,
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(["response.created", "response.completed", "response.failed"]),
+            "response": st.one_of(
+                words,
+                st.fixed_dictionaries(
+                    {
+                        "id": words,
+                        "usage": usages,
+                        "error": st.one_of(st.none(), st.fixed_dictionaries({"code": words})),
+                    }
+                ),
+            ),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "error": st.one_of(
+                words, st.none(), st.fixed_dictionaries({"type": words, "code": st.one_of(st.integers(), words)})
+            )
+        }
+    ),
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), words),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+        max_leaves=6,
+    ),
+)
 ends = st.sampled_from([b"\n", b"\r\n", b"\r"])
 lines = st.one_of(
-    st.builds(lambda value, space: b"data:" + space + json.dumps(value).encode(), events, st.sampled_from([b"", b" "])),
-    st.sampled_from([b"data: [DONE]", b"data:[DONE]", b"event: error", b": comment", b"id: 1", b"data", b"data:", b"\xef\xbb\xbfdata: {}", b'data: {"choices":[],', b'data: "usage":{"prompt_tokens":1}}']),
+    st.builds(
+        lambda value, space: b"data:" + space + json.dumps(value).encode(), events, st.sampled_from([b"", b" "])
+    ),
+    st.sampled_from(
+        [
+            b"data: [DONE]",
+            b"data:[DONE]",
+            b"event: error",
+            b": comment",
+            b"id: 1",
+            b"data",
+            b"data:",
+            b"\xef\xbb\xbfdata: {}",
+            b'data: {"choices":[],',
+            b'data: "usage":{"prompt_tokens":1}}',
+        ]
+    ),
     st.binary(max_size=20),
-)  # fmt: skip
-streams = st.lists(st.tuples(lines, ends, st.one_of(st.just(b""), ends)), max_size=8).map(lambda parts: b"".join(map(b"".join, parts)))
+)
+streams = st.lists(st.tuples(lines, ends, st.one_of(st.just(b""), ends)), max_size=8).map(
+    lambda parts: b"".join(map(b"".join, parts))
+)
 
 
 def cut(body: bytes, seed: int) -> list[bytes]:
@@ -59,7 +113,7 @@ def passed(reader: stream.Reader, pieces: list[bytes]) -> bytes:
 
 
 def blocks(body: bytes) -> tuple[list[bytes], bytes]:
-    """A stream's events, each with the empty line that ends it, and what is left: the plainest way, over the whole."""
+    """A stream's events, each with the empty line that ends it, and what is left: the plainest way."""
     found, event = [], b""
     for line in re.findall(rb"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+\Z", body):
         event += line
@@ -104,7 +158,12 @@ def test_only_the_usage_is_hidden(wire: str, body: bytes, seed: int) -> None:
 def test_pieces_change_nothing(wire: str, body: bytes, hide: bool, seed: int) -> None:
     whole, pieces = stream.Reader(wire, hide), stream.Reader(wire, hide)
     assert passed(whole, cut(body, 0)) == passed(pieces, cut(body, seed))
-    assert (whole.usage, whole.ended, whole.failure, whole.response_id) == (pieces.usage, pieces.ended, pieces.failure, pieces.response_id)
+    assert (whole.usage, whole.ended, whole.failure, whole.response_id) == (
+        pieces.usage,
+        pieces.ended,
+        pieces.failure,
+        pieces.response_id,
+    )
 
 
 @fast
@@ -116,7 +175,9 @@ def test_what_is_complete_is_not_held_back(wire: str, body: bytes) -> None:
         if body[at : at + 1] == b"\r":
             continue  # half of a line's end, perhaps
         done, _ = blocks(body[: at + 1])
-        assert out.removeprefix(b"\xef\xbb\xbf") == b"".join(e for e in done if not hidden(e)).removeprefix(b"\xef\xbb\xbf")
+        assert out.removeprefix(b"\xef\xbb\xbf") == b"".join(e for e in done if not hidden(e)).removeprefix(
+            b"\xef\xbb\xbf"
+        )
 
 
 @fast
@@ -134,19 +195,71 @@ def test_any_body(wire: str, body: bytes) -> None:
 
 @fast
 @given(
-    st.sampled_from(["/v1/chat/completions", "/completions", "/responses/", "/v1/messages", "/embeddings", "/images/generations", "/openai/deployments/d/chat/completions", "/models"]),
-    st.one_of(st.binary(max_size=80), st.fixed_dictionaries({"model": st.one_of(words, st.none())}, optional={name: events for name in ("messages", "input", "prompt", "system", "tools", "n", "max_tokens", "best_of", "stream", "stream_options", "suffix", "text")}).map(lambda body: json.dumps(body).encode())),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            "/v1/chat/completions",
+            "/completions",
+            "/responses/",
+            "/v1/messages",
+            "/embeddings",
+            "/images/generations",
+            "/openai/deployments/d/chat/completions",
+            "/models",
+        ]
+    ),
+    st.one_of(
+        st.binary(max_size=80),
+        st.fixed_dictionaries(
+            {"model": st.one_of(words, st.none())},
+            optional=dict.fromkeys(
+                (
+                    "messages",
+                    "input",
+                    "prompt",
+                    "system",
+                    "tools",
+                    "n",
+                    "max_tokens",
+                    "best_of",
+                    "stream",
+                    "stream_options",
+                    "suffix",
+                    "text",
+                ),
+                events,
+            ),
+        ).map(lambda body: json.dumps(body).encode()),
+    ),
+)
 def test_any_request(path: str, body: bytes) -> None:
     got = request.read("POST", "http://127.0.0.1" + path, lambda: body)
     if got is not None:
         assert got.input_tokens >= 0 and got.model
         assert got.max_output_tokens is None or got.max_output_tokens >= 0
         assert all(amount >= 1 for amount in got.units.values())
+        asked = Ask(Call(), got.model, got.input_tokens, "id", 0, got.max_output_tokens, units=got.units)
+        asked.message("acme").SerializeToString()
 
 
 @fast
-@given(st.lists(st.tuples(st.sampled_from(["x-watermaster-max-wait", "X-Watermaster-Min-Quality", "x-watermaster-route", "x-watermaster-else", "retry-after", "x-ratelimit-a"]), words), max_size=6))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    "x-watermaster-max-wait",
+                    "X-Watermaster-Min-Quality",
+                    "x-watermaster-route",
+                    "x-watermaster-else",
+                    "retry-after",
+                    "x-ratelimit-a",
+                ]
+            ),
+            words,
+        ),
+        max_size=6,
+    )
+)
 def test_any_header(headers: list[tuple[str, str]]) -> None:
     try:
         call = conduct.said(headers)
@@ -161,8 +274,22 @@ def test_any_header(headers: list[tuple[str, str]]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "want"),
-    [("0", 0), ("1.5", 1.5), ("500ms", 0.5), ("2m", 120), ("1m30s", 90), ("1h", 3600), ("", None), ("soon", None), ("-1", None), ("nan", None), ("inf", None), ("2 m", None), ("25h", None)],
-)  # fmt: skip
+    [
+        ("0", 0),
+        ("1.5", 1.5),
+        ("500ms", 0.5),
+        ("2m", 120),
+        ("1m30s", 90),
+        ("1h", 3600),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+        ("nan", None),
+        ("inf", None),
+        ("2 m", None),
+        ("25h", None),
+    ],
+)
 def test_patience(text: str, want: Any) -> None:
     if want is None:
         with pytest.raises(conduct.Misspelt):

@@ -7,7 +7,10 @@ import os
 # gRPC looks at this once, when it is first imported: without it a forked child cannot use gRPC at all.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")
 
+import importlib
 import threading
+import time
+import weakref
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -35,6 +38,52 @@ SERVING = b"\x08\x01"  # HealthCheckResponse{status: SERVING}
 # Channels whose process forked: closing them in the child would touch what the parent uses.
 _abandoned: list[Any] = []
 
+# gRPC imports this with the first channel; a fork during that would leave the import's lock taken for ever.
+importlib.import_module("grpc._channel")
+
+# Held by whoever is within gRPC's core, as gRPC cannot be used in a child if some thread was there at the fork.
+# That is also why threads wait for answers as futures: a blocking call waits within the core.
+_core = threading.Lock()
+_held = False
+
+
+def _before_fork() -> None:
+    # Nobody has it for long; but a fork must not hang for our sake.
+    global _held
+    end = time.monotonic() + 1.0
+    _held = _core.acquire(timeout=1.0)
+    # Short calls that are open end soon, and with them gRPC's thread that waits for answers.
+    while time.monotonic() < end and any(a.running for pool in list(_pools) for a in pool.addresses):
+        time.sleep(0.001)
+
+
+def _after_fork_in_parent() -> None:
+    if _held:
+        _core.release()
+
+
+def _after_fork_in_child() -> None:
+    global _core
+    _core = threading.Lock()
+
+
+_prepared = False
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _prepare() -> None:
+    """Has gRPC register its hooks for forks, as it does with the first channel; ours, registered later, go first.
+
+    So nobody begins a call any more when gRPC waits for its threads, and no first call meets a fork without hooks.
+    """
+    global _prepared
+    if not _prepared:
+        _prepared = True
+        grpc.insecure_channel("127.0.0.1:1").close()  # connects to nothing
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+        )
+
 
 class Address:
     """One address. Entered by each call to it, which counts those in flight."""
@@ -42,6 +91,7 @@ class Address:
     def __init__(self, target: str, pool: Pool) -> None:
         self.target = target
         self.in_flight = 0
+        self.running: set[Any] = set()  # calls that gRPC has; in_flight counts those that are about to begin, too
         self.down = False
         self.metadata = pool.metadata
         self._pool = pool
@@ -61,6 +111,14 @@ class Address:
                 self._methods[name] = method
         return method
 
+    def start(self, name: str, request: Any, timeout: float) -> Any:
+        """Begins a call and gives its future. Raises ValueError if the channel is closed."""
+        with _core:
+            rpc = self.method(name).future(request, timeout=timeout, metadata=self.metadata)
+            self.running.add(rpc)
+        rpc.add_done_callback(self.running.discard)
+        return rpc
+
     def close(self) -> None:
         channel, self._channel = self._channel, None
         self._methods.clear()
@@ -70,7 +128,7 @@ class Address:
     def abandon(self) -> None:
         _abandoned.append((self._channel, self._methods))
         self._channel, self._methods = None, {}
-        self.in_flight, self.down = 0, False
+        self.in_flight, self.down, self.running = 0, False, set()
 
     def __enter__(self) -> None:
         with self._pool.lock:
@@ -85,6 +143,7 @@ class Pool:
     """All addresses. on_down is called, outside of locks, with each one that goes down."""
 
     def __init__(self, options: Options, now: Callable[[], float]) -> None:
+        _prepare()
         self.lock = threading.Lock()
         self.metadata = (("authorization", f"Bearer {options.token}"),) if options.token else None
         self.on_down: Callable[[Address], None] = lambda _: None
@@ -102,6 +161,7 @@ class Pool:
             ("grpc.max_reconnect_backoff_ms", 2_000),
         ]
         self.addresses = [Address(a, self) for a in options.addresses]
+        _pools.add(self)
 
     def connect(self, target: str) -> grpc.Channel:
         if self.closed:

@@ -134,6 +134,7 @@ class Ending:
     wire: str
     learn: Callable[[Usage | None, str | None], None]
     reader: Reader | None = None  # of a stream
+    over: bool = False
     parts: list[bytes] = field(default_factory=list)  # of a plain body
 
     def feed(self, chunk: bytes) -> bytes:
@@ -175,6 +176,9 @@ class Ending:
     def _release(
         self, outcome: Outcome, usage: Usage | None, response: str | None, status: int = 0, body: bytes = b""
     ) -> None:
+        if self.over:  # what is read to its end is closed, too, and forgotten
+            return
+        self.over = True
         status = status or self.status
         observation = Observation(status, self.rates, form.told_body(status, body))
         self.lease.release(outcome, usage, observation, self.started_after)
@@ -191,7 +195,7 @@ class Conduct:
         self._now = limiter.clock.now
         self._ratios = Ratios()
         self._sizes: OrderedDict[str, int] = OrderedDict()  # tokens of a response and all before it, by its id
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # an answer's finalizer may learn while its thread holds it
         self._count, self._exact = counter(self.options.tokenizer)
 
     def steps(
@@ -214,7 +218,7 @@ class Conduct:
         began = self._now()
         deadline = began + call.max_wait if call.max_wait is not None else None
         repeated = _retry_count(headers)
-        retries = max(0, options.retries - repeated)
+        retries, tries = max(0, options.retries - repeated), 0
         question = self._question(request, outgoing.url, call, request_id)
         excluded: list[str] = []
         failed: Answer | None = None  # the provider's own, of the attempt before
@@ -266,9 +270,9 @@ class Conduct:
                 continue
             except NotSent as error:
                 lease.release(Outcome.UNSENT)
-                if retries == 0 or not (yield from self._pause(None, 3 - min(3, retries), deadline)):
+                if tries == retries or not (yield from self._pause(_backoff(tries), deadline)):
                     raise (error.__cause__ or error) from None
-                retries -= 1
+                tries += 1
                 continue
             except BaseException:
                 lease.release(Outcome.UNKNOWN, started_after=send.started_after)
@@ -293,10 +297,10 @@ class Conduct:
                 lease, {"observation": observation, "started_after": started_after}
             )
             if advice is None:
-                advice = _own_advice(answer)
-            if retries == 0 or not advice.retry or not (yield from self._pause(advice.retry_after, 0, deadline)):
+                advice = _own_advice(answer, tries)
+            if tries == retries or not advice.retry or not (yield from self._pause(advice.retry_after, deadline)):
                 return self._last(answer)
-            retries -= 1
+            tries += 1
             failed = answer
             if advice.other_target and account and account not in excluded:
                 excluded.append(account)
@@ -338,7 +342,9 @@ class Conduct:
         content = outgoing.body
         if way.edit(body, found, add_usage):
             content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-        without = {*found.without, *found.headers, "content-length", "host", "accept-encoding"}
+        without = {*found.without, *found.headers, "content-length", "transfer-encoding", "accept-encoding"}
+        if found.url != outgoing.url:
+            without.add("host")
         headers = [(name, value) for name, value in outgoing.headers if name.lower() not in without]
         headers += found.headers.items()
         # A compressor would hold events back; and it is read here what passes.
@@ -386,10 +392,9 @@ class Conduct:
             told.append((_PREFIX + "agent-profile", pressure.agent_profile))
         return told
 
-    def _pause(self, seconds: float | None, doubled: int, deadline: float | None) -> Generator[Step, Any, bool]:
-        """Waits before a further attempt. False: the patience does not last until then."""
-        if seconds is None:
-            seconds = 0.5 * 2**doubled * (0.75 + random.random() / 4) if doubled else 0.0
+    def _pause(self, seconds: float | None, deadline: float | None) -> Generator[Step, Any, bool]:
+        """Waits before a further attempt; None: not at all. False: the patience does not last until then."""
+        seconds = seconds or 0.0
         if seconds > _LONGEST_RETRY or (deadline is not None and self._now() + seconds >= deadline):
             return False
         if seconds > 0:
@@ -404,15 +409,19 @@ class Conduct:
         return answer
 
 
-def _own_advice(answer: Answer) -> Advice:
+def _backoff(tries: int) -> float:
+    """Seconds before a further try when nobody says: half a second, doubled by each, up to a quarter less."""
+    return 0.5 * 2.0 ** min(tries, 10) * (0.75 + random.random() / 4)
+
+
+def _own_advice(answer: Answer, tries: int) -> Advice:
     """What to do about a failure while nobody advises."""
     if answer.status not in (408, 409, 429) and answer.status < 500:
         return Advice(retry=False)
-    after = answer.get("retry-after")
     try:
-        return Advice(retry=True, retry_after=max(0.0, float(after)) if after else 0.5)
-    except ValueError:  # a date
-        return Advice(retry=True, retry_after=0.5)
+        return Advice(retry=True, retry_after=max(0.0, float(answer.get("retry-after") or "")))
+    except ValueError:  # none, or a date
+        return Advice(retry=True, retry_after=_backoff(tries))
 
 
 def clean(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -422,7 +431,7 @@ def clean(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _retry_count(headers: list[tuple[str, str]]) -> int:
     for name, value in headers:
-        if name.lower() == "x-stainless-retry-count" and value.isdigit():
+        if name.lower() == "x-stainless-retry-count" and value.isdecimal():
             return min(int(value), 1000)
     return 0
 

@@ -331,7 +331,7 @@ class Courier:
 
         address.__enter__()
         try:
-            rpc = address.method(method).future(request, timeout=timeout, metadata=address.metadata)
+            rpc = address.start(method, request, timeout)
         except ValueError:  # closed
             address.__exit__()
             return

@@ -75,9 +75,14 @@ class Exchange:
 
     def wait(self) -> Any:
         with self.address:
-            return self.address.method(self.method)(
-                self.request, timeout=self.timeout, metadata=self.address.metadata
-            )
+            rpc = self.address.start(self.method, self.request, self.timeout)
+            try:
+                return rpc.result()
+            except BaseException:
+                if not rpc.done():  # KeyboardInterrupt
+                    rpc.cancel()
+                    rpc.add_done_callback(self._drop)
+                raise
 
     async def wait_async(self) -> Any:
         loop = asyncio.get_running_loop()
@@ -94,9 +99,7 @@ class Exchange:
                 self._drop(rpc)
 
         with self.address:
-            rpc = self.address.method(self.method).future(
-                self.request, timeout=self.timeout, metadata=self.address.metadata
-            )
+            rpc = self.address.start(self.method, self.request, self.timeout)
             rpc.add_done_callback(wake)
             try:
                 await arrived

@@ -65,7 +65,7 @@ class Lease:
         return self._now() - self.asked_at < self.start_within
 
     def start(self) -> float:
-        """Says that the call leaves now; gives the seconds since asked_at. Raises TooLate if it must not any more."""
+        """Says that the call leaves now; gives the seconds since asked_at. Raises TooLate if it must not."""
         now = self._now()
         if now - self.asked_at >= self.start_within:
             raise TooLate(f"the grant had to be used within {self.start_within:g} s; ask again")

@@ -31,6 +31,7 @@ _FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "embeddings": (("input",), ()),
     "images": (("prompt",), ()),
 }
+_MOST = 10**12  # the service takes no more
 _MESSAGE_TOKENS = 4  # what a provider adds to each message
 
 
@@ -89,6 +90,10 @@ def read(
         if deployment is None:
             return None
         model = unquote(deployment.group(1))
+    try:
+        model.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return None
     walk = Walk(lambda text: count(model, text))
     try:
         estimate = _estimate(wire, body, walk)
@@ -140,8 +145,8 @@ def _bound(wire: str, body: dict[str, Any]) -> int | None:
     choices = max(1, _whole(body.get("n")) or 1)
     if wire == "completions":
         choices = max(choices, _whole(body.get("best_of")) or 1)
-    return max(bounds) * choices
+    return min(max(bounds) * choices, _MOST)
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return min(value, _MOST) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

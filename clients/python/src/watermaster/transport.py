@@ -6,14 +6,13 @@ is wanted, with the library in its global `httpx`: see watermaster.httpx and wat
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .conduct import Answer, Conduct, Ending, NotSent, Outgoing, Read, Send, Settle, Sleep, Steps, Wait
+from .conduct import Answer, Conduct, Ending, NotSent, Read, Send, Settle, Sleep, Steps, Wait
 from .limiter import Limiter
+from .request import wire_of
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -189,7 +188,7 @@ class Transport(httpx.BaseTransport):
             case Settle():
                 return step.lease.release_for_advice(**step.ending)
             case Sleep():
-                return time.sleep(step.seconds)
+                return self.limiter.clock.sleep(step.seconds)
 
     def close(self) -> None:
         self._inner.close()
@@ -204,8 +203,10 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._conduct = Conduct(limiter)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        content = await request.aread()
-        steps = self._conduct.steps(request.method, str(request.url), _headers(request), lambda: content)
+        steps = None
+        if wire_of(request.url.path) is not None:  # what else is sent may be large, and stays a stream
+            content = await request.aread()
+            steps = self._conduct.steps(request.method, str(request.url), _headers(request), lambda: content)
         if steps is None:
             return await self._inner.handle_async_request(_pass(request))
         answer = await self._drive(steps, request)
@@ -248,7 +249,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             case Settle():
                 return await step.lease.release_for_advice_async(**step.ending)
             case Sleep():
-                return await asyncio.sleep(step.seconds)
+                return await self.limiter.clock.sleep_async(step.seconds)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -297,6 +298,11 @@ class Client(httpx.Client):
         if self._owned:
             self.limiter.close()
 
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # which does not close as close does
+        if self._owned:
+            self.limiter.close()
+
 
 class AsyncClient(httpx.AsyncClient):
     """As Client, for asyncio."""
@@ -309,4 +315,9 @@ class AsyncClient(httpx.AsyncClient):
     async def aclose(self) -> None:
         await super().aclose()
         if self._owned:
-            await asyncio.to_thread(self.limiter.close)
+            await self.limiter.aclose()
+
+    async def __aexit__(self, *error: Any) -> None:
+        await super().__aexit__(*error)
+        if self._owned:
+            await self.limiter.aclose()

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from fake import Service as Fake
-from world import MODELS, Provider, Service, Way, organization_of, until
+from stage import Stage
+from world import MODELS, Provider, Service, Way, answering, organization_of, until
 
 _ORGANIZATIONS = 160
 _numbers = itertools.count()
@@ -55,23 +56,27 @@ def way(request: pytest.FixtureRequest) -> Iterator[Way]:
     made.close()
 
 
+@pytest.fixture
+def stage(way: Way, fake: Fake) -> Iterator[Stage]:
+    made = Stage(way, fake)
+    with answering(made.handle) as made.url:
+        yield made
+
+
 def pytest_generate_tests(metafunc: Any) -> None:
-    """Tests of `way` run over both libraries and both ways of waiting, unless they are marked for fewer."""
+    """Tests of `way` run in threads and with asyncio over httpx2, those marked so over httpx as well."""
     if "way" not in metafunc.fixturenames:
         return
-    only = {mark.name for mark in metafunc.definition.iter_markers()}
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
     ways = [
         (library, asynchronous)
-        for library in ("httpx", "httpx2")
-        for asynchronous in (False, True)
-        if not (library == "httpx" and "httpx2" in only)
-        and not (asynchronous and "threads" in only)
-        and not (not asynchronous and "asyncio_only" in only)
+        for library in (("httpx", "httpx2") if "httpx" in marks else ("httpx2",))
+        for asynchronous in ((True,) if "asyncio" in marks else (False, True))
     ]
     ids = [f"{library}-{'async' if asynchronous else 'sync'}" for library, asynchronous in ways]
     metafunc.parametrize("way", ways, indirect=True, ids=ids)
 
 
 def pytest_configure(config: Any) -> None:
-    for line in ("httpx2: the SDK takes only that", "threads: only in threads", "asyncio_only: only with asyncio"):
+    for line in ("httpx: over httpx, too", "asyncio: only with asyncio"):
         config.addinivalue_line("markers", line)

@@ -7,8 +7,9 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-import watermaster
 from world import MODELS, Provider, Service, Tap, Way, organization_of, until
+
+import watermaster
 
 HELLO: dict[str, Any] = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hello, how are you today?"}]}
 MINI = {**HELLO, "model": "gpt-5-mini", "max_tokens": 10}
@@ -28,7 +29,10 @@ class Stage:
 
     def client(self, **options: Any) -> Any:
         return self.way.client(
-            options.pop("address", self.service.address), organization=self.organization, project="search", **options
+            options.pop("address", self.service.address),
+            organization=self.organization,
+            project="search",
+            **options,
         )
 
     def openai(self, client: Any = None, **options: Any) -> Any:
@@ -47,6 +51,7 @@ def stage(way: Way, service: Service, provider: Provider, organization: str) -> 
     return Stage(way, service, provider, organization)
 
 
+@pytest.mark.httpx
 def test_openai(way: Way, stage: Stage) -> None:
     client = stage.openai()
     raw = way.run(client.chat.completions.with_raw_response.create(**HELLO))
@@ -65,23 +70,31 @@ def test_openai(way: Way, stage: Stage) -> None:
     answer = way.run(client.responses.create(model="gpt-5", input="Hello"))
     assert answer.output_text
     events = way.each(
-        way.run(client.responses.create(model="gpt-5", input="Hello", stream=True, previous_response_id=answer.id, **wish(split=1)))
+        way.run(
+            client.responses.create(
+                model="gpt-5", input="Hello", stream=True, previous_response_id=answer.id, **wish(split=1)
+            )
+        )
     )
     assert [event.type for event in events][-1] == "response.completed"
     assert way.run(client.models.list()).data is not None, "what is not limited passes"
 
 
+@pytest.mark.httpx
 @pytest.mark.parametrize("split", [0, 1, 7])
 def test_openai_stream(way: Way, stage: Stage, split: int) -> None:
     client = stage.openai()
     chunks = list(way.each(way.run(client.chat.completions.create(**HELLO, stream=True, **wish(split=split)))))
     assert all(chunk.choices for chunk in chunks), "the usage that nobody asked for is hidden"
     assert sum(bool(chunk.choices[0].delta.content) for chunk in chunks) > 1
-    asked = way.run(client.chat.completions.create(**HELLO, stream=True, stream_options={"include_usage": True}, **wish(split=split)))
+    asked = way.run(
+        client.chat.completions.create(
+            **HELLO, stream=True, stream_options={"include_usage": True}, **wish(split=split)
+        )
+    )
     assert [chunk.usage for chunk in way.each(asked) if chunk.usage][-1].prompt_tokens > 0
 
 
-@pytest.mark.httpx2
 def test_anthropic(way: Way, stage: Stage) -> None:
     client = stage.anthropic()
     raw = way.run(client.messages.with_raw_response.create(**CLAUDE))
@@ -93,15 +106,28 @@ def test_anthropic(way: Way, stage: Stage) -> None:
         events = list(way.each(way.run(client.messages.create(**CLAUDE, stream=True, **wish(split=split)))))
         assert events[-1].type == "message_stop"
         assert [event for event in events if event.type == "message_delta"][-1].usage.output_tokens > 0
-    called = way.run(client.messages.create(**CLAUDE, tools=[{"name": "say", "input_schema": SCHEMA}], tool_choice={"type": "any"}))
+    called = way.run(
+        client.messages.create(
+            **CLAUDE, tools=[{"name": "say", "input_schema": SCHEMA}], tool_choice={"type": "any"}
+        )
+    )
     assert [part.name for part in called.content if part.type == "tool_use"] == ["say"]
 
 
 CLASSES: dict[int, str] = {
-    400: "BadRequestError", 401: "AuthenticationError", 403: "PermissionDeniedError", 404: "NotFoundError",
-    408: "APIStatusError", 409: "ConflictError", 413: "APIStatusError", 422: "UnprocessableEntityError",
-    429: "RateLimitError", 500: "InternalServerError", 503: "InternalServerError", 529: "InternalServerError",
-}  # fmt: skip
+    400: "BadRequestError",
+    401: "AuthenticationError",
+    403: "PermissionDeniedError",
+    404: "NotFoundError",
+    408: "APIStatusError",
+    409: "ConflictError",
+    413: "APIStatusError",
+    422: "UnprocessableEntityError",
+    429: "RateLimitError",
+    500: "InternalServerError",
+    503: "InternalServerError",
+    529: "InternalServerError",
+}
 
 
 @pytest.mark.parametrize("status", CLASSES)
@@ -117,10 +143,11 @@ def test_error_of_openai(way: Way, stage: Stage, status: int) -> None:
         assert tries == 1, "nothing is gained by trying that again"
 
 
-@pytest.mark.httpx2
 @pytest.mark.parametrize("status", CLASSES)
 def test_error_of_anthropic(way: Way, stage: Stage, status: int) -> None:
-    kind = {413: "RequestTooLargeError", 503: "ServiceUnavailableError", 529: "OverloadedError"}.get(status, CLASSES[status])
+    kind = {413: "RequestTooLargeError", 503: "ServiceUnavailableError", 529: "OverloadedError"}.get(
+        status, CLASSES[status]
+    )
     client = stage.anthropic(stage.client(retries=0, max_wait=0.05), max_retries=0)
     with pytest.raises(getattr(anthropic, kind, anthropic.APIStatusError)) as caught:
         way.run(client.messages.create(**CLAUDE, **wish(status=status)))
@@ -128,6 +155,7 @@ def test_error_of_anthropic(way: Way, stage: Stage, status: int) -> None:
     assert stage.provider.report()["statuses"] == {str(status): 1}
 
 
+@pytest.mark.httpx
 def test_refusals(way: Way, stage: Stage) -> None:
     client = stage.openai(stage.client(max_wait=0))
     with pytest.raises(openai.RateLimitError, match=r"watermaster: .*pool/openai-main/mini") as large:
@@ -152,11 +180,14 @@ def test_refusals(way: Way, stage: Stage) -> None:
         way.run(client.chat.completions.create(**HELLO, extra_headers={"X-Watermaster-Max-Wait": "soon"}))
 
 
-@pytest.mark.httpx2
 def test_refusals_of_anthropic(way: Way, stage: Stage) -> None:
     client = stage.anthropic(stage.client(max_wait=0))
     with pytest.raises(anthropic.RateLimitError) as large:
-        way.run(client.messages.create(**{**CLAUDE, "max_tokens": 900, "messages": [{"role": "user", "content": "many words " * 500_000}]}))
+        way.run(
+            client.messages.create(
+                **{**CLAUDE, "max_tokens": 900, "messages": [{"role": "user", "content": "many words " * 500_000}]}
+            )
+        )
     assert large.value.body["error"]["type"] == "rate_limit_error"  # type: ignore[index]
     with pytest.raises(anthropic.NotFoundError):
         way.run(client.messages.create(**{**CLAUDE, "model": "claude-9"}))
@@ -175,12 +206,10 @@ def test_patience(way: Way, stage: Stage) -> None:
         way.run(create(**HELLO, extra_headers={"x-watermaster-project": "search"}))
 
 
-@pytest.mark.asyncio_only
+@pytest.mark.asyncio
 def test_cancelled(way: Way, stage: Stage) -> None:
     client = stage.openai(stage.client(max_wait=60))
-    way.cancelled(
-        lambda: client.chat.completions.create(**HELLO, **wish(delay="30s")), lambda: not stage.free()
-    )
+    way.cancelled(lambda: client.chat.completions.create(**HELLO, **wish(delay="30s")), lambda: not stage.free())
     until(stage.free, "the running call's place is given back")
     with watermaster.options(max_wait=0), pytest.raises(openai.RateLimitError):
         for _ in range(3):
@@ -196,6 +225,7 @@ def test_timeout(way: Way, stage: Stage) -> None:
         way.run(stage.openai(max_retries=0).chat.completions.create(**HELLO, timeout=0.05, **wish(delay="30s")))
 
 
+@pytest.mark.httpx
 def test_stream_that_ends_early(way: Way, stage: Stage) -> None:
     client = stage.openai(max_retries=0)
 
@@ -222,7 +252,6 @@ def test_stream_that_ends_early(way: Way, stage: Stage) -> None:
     until(lambda: way.collected() or stage.free(), "forgotten before it was read")
 
 
-@pytest.mark.httpx2
 def test_stream_of_anthropic_that_ends_early(way: Way, stage: Stage) -> None:
     client = stage.anthropic(max_retries=0)
     with pytest.raises((anthropic.APIError, way.http.HTTPError)):
@@ -241,7 +270,10 @@ def test_what_reaches_whom(way: Way, stage: Stage) -> None:
         ours = stage.client(address=service.address, labels={"team": "x"})
         client = stage.openai(ours, api_key="sk-MARKERKEY", base_url=f"http://{provider.address}/v1")
         secret = {**HELLO, "messages": [{"role": "user", "content": "MARKERPROMPT"}]}
-        mine = {"X-Watermaster-Request-Id": f"MARKERID-{stage.organization}", "x-watermaster-affinity-key": "MARKERKIN"}
+        mine = {
+            "X-Watermaster-Request-Id": f"MARKERID-{stage.organization}",
+            "x-watermaster-affinity-key": "MARKERKIN",
+        }
         way.run(client.chat.completions.create(**secret, extra_headers=mine))
         list(way.each(way.run(client.chat.completions.create(**secret, stream=True))))
         with pytest.raises(openai.BadRequestError):
@@ -317,7 +349,9 @@ def test_service_away(way: Way, provider: Provider) -> None:
             way.run(closed.chat.completions.create(**HELLO))
         assert (away.value.status_code, away.value.code) == (503, "watermaster_unavailable")
         way.run(open_.chat.completions.create(**HELLO))
-        assert all(chunk.choices for chunk in way.each(way.run(open_.chat.completions.create(**HELLO, stream=True))))
+        assert all(
+            chunk.choices for chunk in way.each(way.run(open_.chat.completions.create(**HELLO, stream=True)))
+        )
         way.run(local.chat.completions.create(**HELLO))
         with pytest.raises(openai.RateLimitError) as used_up:
             way.run(local.chat.completions.create(**HELLO))

@@ -1,4 +1,4 @@
-"""What the tests run against: real processes of the service and of a strict provider, and what stands in between."""
+"""What the tests run against: processes of the service and of a strict provider, and what is in between."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,9 @@ _ORGANIZATION = """
       claude-main:
         provider: anthropic
         pools:
-          sonnet: {models: [claude-sonnet-5], limits: {requests: 10k/min, input_tokens: 10M/min, output_tokens: 10M/min, concurrency: 50}}
+          sonnet:
+            models: [claude-sonnet-5]
+            limits: {requests: 10k/min, input_tokens: 10M/min, output_tokens: 10M/min, concurrency: 50}
     projects:
       "*": {weight: 1}
 """
@@ -66,14 +67,18 @@ class Process:
     """A process of ours, and what it said when it was ready."""
 
     def __init__(self, args: list[str], ready: str) -> None:
-        self._child = subprocess.Popen([binary(), *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self._child = subprocess.Popen(
+            [binary(), *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         said = ""
         assert self._child.stdout is not None
         for line in self._child.stdout:
             said += line
             if found := re.search(ready, line):
                 self.found = found.groups()
-                threading.Thread(target=self._child.stdout.read, daemon=True).start()  # so that it never waits for us
+                threading.Thread(
+                    target=self._child.stdout.read, daemon=True
+                ).start()  # so that it never waits for us
                 return
         raise RuntimeError(f"watermaster {' '.join(args)} ended: {said}")
 
@@ -92,7 +97,9 @@ class Provider(Process):
     """A strict provider."""
 
     def __init__(self) -> None:
-        super().__init__(["provider", "--listen", "127.0.0.1:0", "--latency", "0s", "--rate", "0"], r"serves at (http:\S+)")
+        super().__init__(
+            ["provider", "--listen", "127.0.0.1:0", "--latency", "0s", "--rate", "0"], r"serves at (http:\S+)"
+        )
         self.url: str = self.found[0]
 
     def report(self) -> Any:
@@ -197,8 +204,10 @@ def answering(answer: Callable[[http.server.BaseHTTPRequestHandler, bytes], None
 
         def log_message(self, *_: Any) -> None: ...
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads, request_queue_size = True, 128
+
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -237,25 +246,16 @@ class Way:
             yield from stream
             return
         events = aiter(stream)
+
+        async def following() -> Any:  # begins within the loop, which then knows of it
+            return await anext(events)
+
         while True:
             try:
-                event = self._loop.run_until_complete(anext(events))
+                event = self._loop.run_until_complete(following())
             except StopAsyncIteration:
                 return
             yield event
-
-    def begin(self, call: Callable[[], Any]) -> Callable[[], Any]:
-        """Begins a call in the background; gives what waits for it."""
-        if self._loop is None:
-            done = ThreadPoolExecutor(1).submit(call)
-            return done.result
-        thread = ThreadPoolExecutor(1).submit(asyncio.run, call())
-        return thread.result
-
-    def turn(self, seconds: float = 0.0) -> None:
-        """Lets the loop do what is due."""
-        if self._loop is not None:
-            self._loop.run_until_complete(asyncio.sleep(seconds))
 
     def cancelled(self, start: Callable[[], Awaitable[Any]], when: Callable[[], object]) -> None:
         """Cancels a task as soon as something is so."""
@@ -274,6 +274,7 @@ class Way:
 
     def client(self, *args: Any, **options: Any) -> Any:
         """A client of ours, closed when the test ends."""
+        options.setdefault("verify", False)  # to load the certificates of the world takes longer than most tests
         made = (self.wrapped.AsyncClient if self.asynchronous else self.wrapped.Client)(*args, **options)
         self._open.append(made)
         return made
@@ -289,8 +290,15 @@ class Way:
 
     def collected(self) -> None:
         """Collects garbage, and lets its finalizers run."""
-        gc.collect()
-        self.turn()
+        if self._loop is None:
+            gc.collect()
+            return
+
+        async def collect() -> None:
+            gc.collect()
+            await asyncio.sleep(0)
+
+        self._loop.run_until_complete(collect())
 
     def close(self) -> None:
         for client in self._open:
