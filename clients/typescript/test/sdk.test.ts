@@ -113,19 +113,19 @@ test("Azure's form, and an answer that takes its time", () => using({}, async (l
   assert.ok((await slow).usage!.total_tokens > 0);
 }));
 
-test("each class of error is the SDK's own, and is tried as often as helps", async (t) => {
+test("each class of error is the SDK's own, and is tried as often as helps", { concurrency: 4 }, async (t) => {
   const classes: [number, new (...a: never[]) => Error][] = [
     [400, OpenAI.BadRequestError], [401, OpenAI.AuthenticationError], [403, OpenAI.PermissionDeniedError], [404, OpenAI.NotFoundError],
     [409, OpenAI.ConflictError], [413, OpenAI.APIError], [422, OpenAI.UnprocessableEntityError], [429, OpenAI.RateLimitError],
     [500, OpenAI.InternalServerError], [503, OpenAI.InternalServerError], [529, OpenAI.InternalServerError], [408, OpenAI.APIError],
   ];
-  for (const [status, kind] of classes) {
-    await t.test(String(status), async () => {
+  await provider.reset();
+  await Promise.all(classes.map(([status, kind]) =>
+    t.test(String(status), async () => {
       // A refusal may close the pool, so each has a service of its own.
       const own = await Service.start(config());
       const limited = fetch({ address: own.address, organization: "acme", project: "search", maxWait: 0.05 });
       try {
-        await provider.reset();
         await assert.rejects(openai(limited).chat.completions.create(hello, wish("status", status)), (e) => {
           assert.ok(e instanceof kind, `${(e as Error).constructor.name}: ${e}`);
           assert.equal((e as InstanceType<typeof OpenAI.APIError>).status, status);
@@ -139,8 +139,7 @@ test("each class of error is the SDK's own, and is tried as often as helps", asy
         await limited.close();
         await own.close();
       }
-    });
-  }
+    })));
 });
 
 test("Anthropic's errors are its own", () => using({ retries: 0, maxWait: 0.05 }, async (limited) => {
