@@ -26,6 +26,9 @@ const (
 	plainOther // it is no object
 )
 
+// structural are the bytes that begin or end strings, arrays and objects.
+var structural = [256]bool{'"': true, '{': true, '}': true, '[': true, ']': true}
+
 // What is kept of a usage, an id and a name.
 const (
 	mostUsageBytes = 64 << 10
@@ -39,6 +42,14 @@ func (p *plain) feed(b []byte) {
 		if p.text {
 			i = p.letters(b, i)
 			continue
+		}
+		if p.depth > 1 { // what matters here is where it ends
+			for i < len(b) && !structural[b[i]] {
+				i++
+			}
+			if i == len(b) {
+				break
+			}
 		}
 		switch c := b[i]; c {
 		case ' ', '\t', '\n', '\r':

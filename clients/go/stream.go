@@ -149,8 +149,13 @@ func (s *stream) afterReturn(p []byte) {
 
 // field takes a line of an event.
 func (s *stream) field(line []byte) {
-	name, value, _ := bytes.Cut(line, []byte(":"))
-	value = bytes.TrimPrefix(value, []byte(" "))
+	name, value := line, []byte(nil)
+	if i := bytes.IndexByte(line, ':'); i >= 0 {
+		name, value = line[:i], line[i+1:]
+	}
+	if len(value) > 0 && value[0] == ' ' {
+		value = value[1:]
+	}
 	switch string(name) {
 	case "data":
 		if s.hasData {
@@ -197,10 +202,10 @@ func (s *stream) end() {
 
 // examine reads an event, and says whether it is the extra one with the usage.
 func (s *stream) examine(data []byte) (extra bool) {
-	switch {
-	case s.wire == wireResponses:
+	switch s.wire {
+	case wireResponses:
 		s.examineResponse(data)
-	case s.wire == wireMessages:
+	case wireMessages:
 		s.examineMessage(data)
 	default:
 		return s.examineChunk(data)
@@ -236,12 +241,15 @@ func (s *stream) examineChunk(data []byte) (extra bool) {
 		s.ended = true
 		return false
 	}
+	if !tells(data) {
+		return false
+	}
 	var e struct {
 		Choices json.RawMessage `json:"choices"`
 		Usage   json.RawMessage `json:"usage"`
 		Error   json.RawMessage `json:"error"`
 	}
-	if !tells(data) || json.Unmarshal(data, &e) != nil {
+	if json.Unmarshal(data, &e) != nil {
 		return false
 	}
 	if isObject(e.Error) {
@@ -255,7 +263,7 @@ func (s *stream) examineChunk(data []byte) (extra bool) {
 	return e.Choices != nil && json.Unmarshal(e.Choices, &choices) == nil && choices != nil && len(choices) == 0
 }
 
-// ends of a response; the first byte of each is behind "response.".
+// responseEnds are the types of events that end a response.
 var responseEnds = [][]byte{[]byte("response.completed"), []byte("response.incomplete"), []byte("response.failed")}
 
 func (s *stream) examineResponse(data []byte) {
@@ -263,12 +271,15 @@ func (s *stream) examineResponse(data []byte) {
 	for _, end := range responseEnds {
 		matters = matters || bytes.Equal(s.name, end) || bytes.Contains(data, end)
 	}
+	if !matters {
+		return
+	}
 	var e struct {
 		Type     string          `json:"type"`
 		Response json.RawMessage `json:"response"`
 		Error    json.RawMessage `json:"error"`
 	}
-	if !matters || json.Unmarshal(data, &e) != nil {
+	if json.Unmarshal(data, &e) != nil {
 		return
 	}
 	var r struct {

@@ -99,8 +99,12 @@ func (c *call) run() (*http.Response, error) {
 		if lease.ID != "" {
 			var ok bool
 			if w, ok = t.keys.follow(c.req.URL, &c.payload, c.ask.Route != "", &lease.Target); !ok {
-				c.exclude(lease.Target.Account)
 				c.giveBack(lease)
+				if !c.exclude(lease.Target.Account) { // or it would be granted again and again
+					return failed(c.req, c.payload.wire, c.ask.RequestID, &Rejected{
+						Reason: NoTarget, Message: "the service grants " + lease.Target.Account + ", of which there is no key here",
+					}), nil
+				}
 				continue
 			}
 		}
@@ -147,10 +151,16 @@ func (c *call) giveBack(lease *Lease) {
 	c.ask.Attempt++
 }
 
-func (c *call) exclude(account string) {
-	if !slices.Contains(c.ask.ExcludeAccounts, account) {
-		c.ask.ExcludeAccounts = append(c.ask.ExcludeAccounts, account)
+// mostExcluded is how many accounts a request may exclude; see limiter.proto.
+const mostExcluded = 64
+
+// exclude keeps further attempts away from an account, unless they are already.
+func (c *call) exclude(account string) bool {
+	if slices.Contains(c.ask.ExcludeAccounts, account) || len(c.ask.ExcludeAccounts) == mostExcluded {
+		return false
 	}
+	c.ask.ExcludeAccounts = append(c.ask.ExcludeAccounts, account)
+	return true
 }
 
 // asksUsage says whether the usage of the stream is asked for on our behalf. Mistral tells
