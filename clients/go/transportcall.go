@@ -186,6 +186,8 @@ func (c *call) attempt(ctx context.Context, lease *Lease, w *way, body []byte) (
 		c.fail(ctx, resp, lease)
 		return resp, nil
 	}
+	own := *resp // net/http holds its own while the body is not read, and would hold ours: it could never be garbage
+	resp = &own
 	resp.Body = newBody(c, lease, resp)
 	return resp, nil
 }
