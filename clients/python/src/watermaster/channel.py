@@ -9,6 +9,8 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "1")
 
 import importlib
 import threading
+import time
+import weakref
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -46,9 +48,13 @@ _held = False
 
 
 def _before_fork() -> None:
-    # gRPC's own hook may hold up the thread that has the lock until the fork is over, so not for ever.
+    # Nobody has it for long; but a fork must not hang for our sake.
     global _held
+    end = time.monotonic() + 1.0
     _held = _core.acquire(timeout=1.0)
+    # Short calls that are open end soon, and with them gRPC's thread that waits for answers.
+    while time.monotonic() < end and any(a.running for pool in list(_pools) for a in pool.addresses):
+        time.sleep(0.001)
 
 
 def _after_fork_in_parent() -> None:
@@ -61,9 +67,22 @@ def _after_fork_in_child() -> None:
     _core = threading.Lock()
 
 
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-)
+_prepared = False
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _prepare() -> None:
+    """Has gRPC register its hooks for forks, as it does with the first channel; ours, registered later, go first.
+
+    So nobody begins a call any more when gRPC waits for its threads, and no first call meets a fork without hooks.
+    """
+    global _prepared
+    if not _prepared:
+        _prepared = True
+        grpc.insecure_channel("127.0.0.1:1").close()  # connects to nothing
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+        )
 
 
 class Address:
@@ -72,6 +91,7 @@ class Address:
     def __init__(self, target: str, pool: Pool) -> None:
         self.target = target
         self.in_flight = 0
+        self.running: set[Any] = set()  # calls that gRPC has; in_flight counts those that are about to begin, too
         self.down = False
         self.metadata = pool.metadata
         self._pool = pool
@@ -94,7 +114,10 @@ class Address:
     def start(self, name: str, request: Any, timeout: float) -> Any:
         """Begins a call and gives its future. Raises ValueError if the channel is closed."""
         with _core:
-            return self.method(name).future(request, timeout=timeout, metadata=self.metadata)
+            rpc = self.method(name).future(request, timeout=timeout, metadata=self.metadata)
+            self.running.add(rpc)
+        rpc.add_done_callback(self.running.discard)
+        return rpc
 
     def close(self) -> None:
         channel, self._channel = self._channel, None
@@ -105,7 +128,7 @@ class Address:
     def abandon(self) -> None:
         _abandoned.append((self._channel, self._methods))
         self._channel, self._methods = None, {}
-        self.in_flight, self.down = 0, False
+        self.in_flight, self.down, self.running = 0, False, set()
 
     def __enter__(self) -> None:
         with self._pool.lock:
@@ -120,6 +143,7 @@ class Pool:
     """All addresses. on_down is called, outside of locks, with each one that goes down."""
 
     def __init__(self, options: Options, now: Callable[[], float]) -> None:
+        _prepare()
         self.lock = threading.Lock()
         self.metadata = (("authorization", f"Bearer {options.token}"),) if options.token else None
         self.on_down: Callable[[Address], None] = lambda _: None
@@ -137,6 +161,7 @@ class Pool:
             ("grpc.max_reconnect_backoff_ms", 2_000),
         ]
         self.addresses = [Address(a, self) for a in options.addresses]
+        _pools.add(self)
 
     def connect(self, target: str) -> grpc.Channel:
         if self.closed:
