@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import re
 import threading
@@ -37,6 +38,13 @@ _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_RETRY = 120.0  # seconds; an advice to wait longer is for the caller to take
 _REMEMBERED = 1024  # responses whose size is kept for those that build on them
+
+
+# Random names without a system call, behind which another thread might take the interpreter for milliseconds.
+# Seeded by the system, not by whoever seeds module random, and again in a child.
+_ids = random.Random()
+if hasattr(os, "register_at_fork"):  # Windows has none
+    os.register_at_fork(after_in_child=_ids.seed)
 
 
 @dataclass
@@ -214,7 +222,7 @@ class Conduct:
         except Misspelt as error:
             status, said_, body = form.trouble(request.wire, "", "INVALID_ARGUMENT", str(error))
             return Answer(status, list(said_.items()), body)
-        request_id = call.request_id or str(uuid.uuid4())
+        request_id = call.request_id or str(uuid.UUID(int=_ids.getrandbits(128), version=4))
         began = self._now()
         deadline = began + call.max_wait if call.max_wait is not None else None
         repeated = _retry_count(headers)

@@ -175,3 +175,29 @@ def test_many_at_once(stage: Stage, fake: Fake, way: Way) -> None:
         with ThreadPoolExecutor(20) as threads:
             list(threads.map(lambda _: stage.post(client), range(40)))
     assert {told.outcome for told in released(fake, 40)} == {UNSPECIFIED}
+
+
+def test_an_upload_stays_a_stream(fake: Fake, way: Way) -> None:
+    drawn: list[int] = []
+
+    def parts() -> Any:
+        for part in (b"large", b"file"):
+            drawn.append(len(part))
+            yield part
+
+    async def async_parts() -> Any:
+        for part in parts():
+            yield part
+
+    class Inner(way.http.BaseTransport, way.http.AsyncBaseTransport):  # type: ignore[name-defined, misc]
+        def handle_request(self, request: Any) -> Any:
+            assert drawn == [], "gathered before it is sent"
+            return way.http.Response(200, content=request.read())
+
+        async def handle_async_request(self, request: Any) -> Any:
+            assert drawn == [], "gathered before it is sent"
+            return way.http.Response(200, content=await request.aread())
+
+    client = way.client(fake.address, transport=Inner())
+    content = async_parts() if way.asynchronous else parts()
+    assert way.run(client.post("http://provider/v1/files", content=content)).content == b"largefile"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import uuid
 from typing import Any
 
 import pytest
@@ -20,6 +23,7 @@ from stage import (
 from world import Way, reply
 
 import watermaster
+from watermaster import conduct
 from watermaster.v1 import limiter_pb2 as pb
 
 
@@ -160,3 +164,21 @@ def test_too_late_once_connected(stage: Stage, fake: Fake, way: Way) -> None:
     assert [ask.attempt for ask in fake.of("Acquire")] == [0, 1]
     assert len(stage.seen) == 1, "the first one was not sent"
     assert names.count("connection.connect_tcp.complete") == 2, "the trace is the caller's, too"
+
+
+def test_names_of_requests(stage: Stage, fake: Fake) -> None:
+    """Nobody's seed makes two processes choose the same names: whoever repeats one gets the other's grant."""
+    client = stage.client()
+    for _ in range(2):
+        random.seed(7)
+        stage.post(client)
+    first, second = (uuid.UUID(ask.request_id) for ask in fake.of("Acquire"))
+    assert first != second and first.version == second.version == 4
+    child_reads, child_writes = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(child_writes, conduct._ids.getrandbits(128).to_bytes(16, "big"))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(child_reads, 16) != conduct._ids.getrandbits(128).to_bytes(16, "big")
+    os.close(child_reads)
+    os.close(child_writes)
