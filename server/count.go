@@ -67,6 +67,9 @@ func (o *organization) countSettled(cmd *limiter.Release, ev *limiter.Event, g *
 	}
 	actual, estimated := estimate(cmd, o.before, o.charges)
 	sent := cmd.Outcome != limiter.Unsent
+	if !sent {
+		o.retries.unsent()
+	}
 	late := sent && !known && t.late(g) || !sent && o.engine().Now() > g.StartBy
 	if estimated == 0 && !late {
 		return

@@ -13,7 +13,8 @@ import (
 // A retryBudget keeps retries a part of the calls: when a provider fails, those who try again
 // must not become the load. Each first attempt that is granted earns a part of a retry, each
 // retry that is granted spends one; a few are free, so that a small fleet can always try
-// again. It is this process's own: no other decision depends on it.
+// again. A call that never left is no attempt. It is this process's own: no other decision
+// depends on it.
 type retryBudget struct {
 	balance atomic.Int64 // in 1/1000 of a retry
 	earned  atomic.Int64 // limiter.Time up to which free ones were given
@@ -40,6 +41,14 @@ func (r *retryBudget) first(share int) {
 
 // spend notes that a retry was granted.
 func (r *retryBudget) spend() { r.balance.Add(-oneRetry) }
+
+// unsent notes that a grant was given back unsent: whoever asks again under the next attempt
+// tries no more than before.
+func (r *retryBudget) unsent() {
+	if r.balance.Load() < savedRetries {
+		r.balance.Add(oneRetry)
+	}
+}
 
 // allows says whether there is a retry left.
 func (r *retryBudget) allows(now limiter.Time) bool {

@@ -59,6 +59,33 @@ func TestRetryBudget(t *testing.T) {
 	})
 }
 
+// TestRetryBudgetOfUnsent: a grant that came too late is given back and asked for again under
+// the next attempt, as often as it takes; that is no retry, as no provider has seen it.
+func TestRetryBudgetOfUnsent(t *testing.T) {
+	inWorld(t, roomy, memory.Options{}, func(w *world) {
+		for n := range uint32(100) {
+			a := w.acquire(ask("late", attempt(n)))
+			g := a.GetGranted()
+			if g == nil {
+				t.Fatalf("attempt %d got %v", n, a)
+			}
+			w.releaseAs(&pb.ReleaseRequest{LeaseId: g.LeaseId, Outcome: pb.Outcome_OUTCOME_UNSENT})
+			w.releaseAs(&pb.ReleaseRequest{LeaseId: g.LeaseId, Outcome: pb.Outcome_OUTCOME_UNSENT}) // what is told again counts once
+		}
+		retries := 0
+		for n := uint32(1); n < 100; n++ {
+			if w.acquire(ask(name("r", int(n)), attempt(1))).GetGranted() == nil {
+				break
+			}
+			retries++
+		}
+		// Each of them was paid for but the first, which was no retry.
+		if retries != 11 {
+			t.Errorf("%d retries were left, want the 10 free ones and the one that the first would have had", retries)
+		}
+	})
+}
+
 // TestRetryBudgetKeepsPlaces: a retry that waits, and one whose grant is asked for again, are
 // not refused when the budget has been spent by others meanwhile.
 func TestRetryBudgetKeepsPlaces(t *testing.T) {
