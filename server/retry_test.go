@@ -74,9 +74,11 @@ func TestRetryBudgetOfUnsent(t *testing.T) {
 		}
 		retries := 0
 		for n := uint32(1); n < 100; n++ {
-			if w.acquire(ask(name("r", int(n)), attempt(1))).GetGranted() == nil {
+			a := w.acquire(ask(name("r", int(n)), attempt(1)))
+			if a.GetGranted() == nil {
 				break
 			}
+			w.release(a.GetGranted().LeaseId)
 			retries++
 		}
 		// Each of them was paid for but the first, which was no retry.
