@@ -121,8 +121,13 @@ func (p plan) work(ctx context.Context, s *stage, crews []*crew, r *result) (err
 	if err := wait(ctx, p.measured/2); err != nil {
 		return err
 	}
-	var dead time.Time
 	if r.killed > 0 {
+		if p.wrapped {
+			// Calls come in bursts: death is to find them in the middle of one.
+			if err := p.await(ctx, s, func(held int64) bool { return held >= int64(r.killed)/10 }); err != nil {
+				return err
+			}
+		}
 		var dying sync.WaitGroup
 		for _, c := range crews {
 			if c.doomed {
@@ -130,12 +135,13 @@ func (p plan) work(ctx context.Context, s *stage, crews []*crew, r *result) (err
 			}
 		}
 		dying.Wait()
-		dead = time.Now()
+		dead := time.Now()
 		p.say("%d workers are killed", r.killed)
 		if p.wrapped {
-			if r.heldByDead, err = p.mourn(ctx, s, dead); err != nil {
+			if err := p.await(ctx, s, func(held int64) bool { return held == 0 || time.Since(dead) > p.ttl+30*time.Second }); err != nil {
 				return err
 			}
+			r.heldByDead = time.Since(dead)
 		}
 	}
 	if err := wait(ctx, time.Until(r.before.at.Add(p.measured))); err != nil {
@@ -149,19 +155,15 @@ func (p plan) work(ctx context.Context, s *stage, crews []*crew, r *result) (err
 	return nil
 }
 
-// mourn tells how long slots stay held for the dead.
-func (p plan) mourn(ctx context.Context, s *stage, dead time.Time) (time.Duration, error) {
+// await looks at how many slots the doomed hold until it is as it should be.
+func (p plan) await(ctx context.Context, s *stage, enough func(held int64) bool) error {
 	for {
 		held, err := s.held(ctx, doomed, "concurrency")
-		if err != nil {
-			return 0, err
+		if err != nil || enough(held) {
+			return err
 		}
-		since := time.Since(dead)
-		if held == 0 || since > p.ttl+30*time.Second {
-			return since, nil
-		}
-		if err := wait(ctx, 50*time.Millisecond); err != nil {
-			return 0, err
+		if err := wait(ctx, 20*time.Millisecond); err != nil {
+			return err
 		}
 	}
 }

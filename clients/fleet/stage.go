@@ -71,6 +71,8 @@ organizations:
     projects:
       %s: {limits: {tokens: 1G/1h, concurrency: 1000}}
       %s: {limits: {tokens: 1G/1h, concurrency: 1000}}
+priority_classes:
+  standard: {}                   # all calls are of one class, so nothing is kept for another
 `, organization, startWithin, transit, b.requests, b.window, b.tokens, b.window, b.concurrency, steady, doomed)
 }
 
