@@ -37,7 +37,7 @@ build: ## Build .bin/watermaster
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o .bin/watermaster ./server/cmd/watermaster
 
 .PHONY: test
-test: vet test-all test-clients test-race test-fuzz ## Vet, test everything, again with the race detector, fuzz each target for FUZZTIME
+test: vet test-all test-again test-fuzz ## Vet, test everything, again with the race detector, fuzz each target for FUZZTIME
 
 # What the tests ask besides Go: kustomize, kubernetes-validate (with Kubernetes' schemas), Envoy,
 # and of the system redis-server, faketime, curl, openssl and systemd-analyze. Root gets those from apt; who cannot install a tool
@@ -58,6 +58,11 @@ ALONE := ./server ./server/cmd/... ./examples/demo/... ./examples/envoy ./client
 test-all: tools clients
 	go test -p 1 -timeout $(TIMEOUT) $(ALONE)
 	go test -p 2 -timeout $(TIMEOUT) $$(go list ./... | grep -vxFf <(go list $(ALONE)))
+
+# Both wait for more than half of their time.
+.PHONY: test-again
+test-again: clients
+	@$(MAKE) -j2 --output-sync=target test-race test-clients
 
 # The clients mostly wait, so they are tested side by side.
 .PHONY: test-clients
@@ -143,10 +148,12 @@ lint: generate-check ## Check style, protos and generated code
 	$(BUF) format --diff --exit-code --path proto/watermaster
 	$(GOLANGCI) config verify
 	$(GOLANGCI) run ./...
+	for module in $(GO_CLIENT); do (cd $$module && $(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
 .PHONY: format
 format: ## Format Go and protos
 	$(GOLANGCI) fmt ./...
+	for module in $(GO_CLIENT); do (cd $$module && $(GOLANGCI) fmt --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 	$(BUF) format --write --path proto/watermaster
 
 .PHONY: clean
