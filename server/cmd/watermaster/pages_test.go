@@ -88,7 +88,7 @@ func TestPages(t *testing.T) {
 					s.run(page, b, false)
 				case "sh background":
 					s.run(page, b, true)
-				case "console", "json", "yaml", "ini", "":
+				case "console", "json", "yaml", "ini", "python", "":
 				default:
 					t.Errorf("%s:%d: a block of %q: this test does not know whether to run it", page, b.line, b.info)
 				}
