@@ -58,12 +58,12 @@ func chaos(t *testing.T, random *rand.Rand) {
 
 	want := map[string]watermasterv1.Outcome{}
 	var callers sync.WaitGroup
-	for i := range 60 {
+	for i := range 40 {
 		callers.Go(func() {
 			for range 10 {
 				time.Sleep(time.Duration(roll(2000)) * time.Millisecond)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(100+roll(20_000))*time.Millisecond)
-				_ = l.Do(ctx, Request{Model: "m", RequestID: fmt.Sprint(i % 40)}, func(_ context.Context, lease *Lease) error {
+				_ = l.Do(ctx, Request{Model: "m", RequestID: fmt.Sprint(i % 28)}, func(_ context.Context, lease *Lease) error {
 					time.Sleep(time.Duration(roll(10_000)) * time.Millisecond)
 					outcome := []Outcome{OutcomeSucceeded, OutcomeUnsent, OutcomeThrottled}[roll(3)]
 					under(func() {
@@ -111,7 +111,7 @@ func chaos(t *testing.T, random *rand.Rand) {
 			got[in.GetLeaseId()] = in.GetOutcome()
 		}
 	}
-	if len(want) < 150 {
+	if len(want) < 100 {
 		t.Errorf("only %d leases", len(want))
 	}
 	for id, outcome := range want {
