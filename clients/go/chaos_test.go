@@ -15,6 +15,7 @@ import (
 // While services come and go, and callers too, each lease that a caller was given is released
 // with its outcome; none is released as something else, and nothing is left when all is over.
 func TestEveryLeaseIsReleased(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { chaos(t, rand.New(rand.NewPCG(seed, 0))) })
