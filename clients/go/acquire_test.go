@@ -304,3 +304,58 @@ func TestPressureIsTold(t *testing.T) {
 		}
 	})
 }
+
+// A caller's deadline reaches the service as a cancellation, for it keeps the place of a call
+// whose deadline has passed; what may have been granted just then is given back.
+func TestDeadlineWhileItWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		ended := make(chan error, 1)
+		f := &fake{}
+		f.acquire = func(ctx context.Context, in *watermasterv1.AcquireRequest) (*watermasterv1.AcquireResponse, error) {
+			if in.GetBlock().AsDuration() == 0 {
+				return f.grant(in), nil
+			}
+			if deadline, _ := ctx.Deadline(); time.Until(deadline) < longestBlock {
+				t.Errorf("the service is to give up in %v", time.Until(deadline))
+			}
+			<-ctx.Done()
+			ended <- ctx.Err()
+			return nil, ctx.Err()
+		}
+		n.serve(one, f)
+		l := n.limiter(one, Options{})
+		defer n.end(l)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := l.Acquire(ctx, Request{Model: "m"}); err != context.DeadlineExceeded {
+			t.Errorf("got %v", err)
+		}
+		if err := <-ended; err != context.Canceled {
+			t.Errorf("the service was told %v", err)
+		}
+		synctest.Wait()
+		if got := f.released(); len(got) != 1 || got[0].GetOutcome() != watermasterv1.Outcome_OUTCOME_UNSENT {
+			t.Errorf("released %v", got)
+		}
+	})
+}
+
+// A service whose clock is ahead finds the caller's deadline passed first: the context has ended
+// when the error is told.
+func TestDeadlineThatTheServiceSeesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		n.serve(one, &fake{acquire: func(context.Context, *watermasterv1.AcquireRequest) (*watermasterv1.AcquireResponse, error) {
+			time.Sleep(time.Second - 10*time.Millisecond)
+			return nil, status.Error(codes.DeadlineExceeded, "too late")
+		}})
+		l := n.limiter(one, Options{})
+		defer n.end(l)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := l.Acquire(ctx, Request{Model: "m", RequestID: "r"}); err != context.DeadlineExceeded || ctx.Err() == nil {
+			t.Errorf("got %v, the context has %v", err, ctx.Err())
+		}
+	})
+}

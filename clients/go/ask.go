@@ -35,7 +35,13 @@ func (l *Limiter) ask(ctx context.Context, r *Request, deadline time.Time) (*Lea
 	defer cancel()
 	defer context.AfterFunc(l.background.asking, cancel)()
 
-	a := asking{limiter: l, request: r, deadline: deadline, begun: time.Now(), wait: backoff{least: 100 * time.Millisecond, most: 2 * time.Second}}
+	rpc := ctx
+	if _, has := ctx.Deadline(); has && !r.kept {
+		rpc, cancel = context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+	}
+	a := asking{limiter: l, rpc: rpc, request: r, deadline: deadline, begun: time.Now(), wait: backoff{least: 100 * time.Millisecond, most: 2 * time.Second}}
 	defer a.local.cancel()
 	var patience *durationpb.Duration
 	if !deadline.IsZero() {
@@ -43,7 +49,7 @@ func (l *Limiter) ask(ctx context.Context, r *Request, deadline time.Time) (*Lea
 	}
 	a.in = r.proto(l, patience)
 	for {
-		out, err := a.once(ctx)
+		out, err := a.once()
 		var pause time.Duration
 		switch {
 		case err == nil:
@@ -92,7 +98,10 @@ func (l *Limiter) ask(ctx context.Context, r *Request, deadline time.Time) (*Lea
 
 // asking is the state of one ask.
 type asking struct {
-	limiter   *Limiter
+	limiter *Limiter
+	// Ends with the caller's context. The service keeps the place of a call whose deadline passes,
+	// for the caller may come back; where it will not, this has no deadline and is cancelled.
+	rpc       context.Context
 	request   *Request
 	in        *watermasterv1.AcquireRequest
 	deadline  time.Time
@@ -107,7 +116,7 @@ type asking struct {
 
 // once makes one Acquire, at any address. Before Open and Local apply the service has a second:
 // the first call of an ask is short, so that a long one is known to wait in the queue.
-func (a *asking) once(ctx context.Context) (*watermasterv1.AcquireResponse, error) {
+func (a *asking) once() (*watermasterv1.AcquireResponse, error) {
 	l := a.limiter
 	block := longestBlock
 	if !a.deadline.IsZero() {
@@ -120,7 +129,7 @@ func (a *asking) once(ctx context.Context) (*watermasterv1.AcquireResponse, erro
 	}
 	a.in.Block = durationpb.New(block)
 	var out *watermasterv1.AcquireResponse
-	err := l.service.callWithin(ctx, timeout, quick, func(ctx context.Context, at *address) (err error) {
+	err := l.service.callWithin(a.rpc, timeout, quick, func(ctx context.Context, at *address) (err error) {
 		a.sent = time.Now()
 		out, err = at.limiter.Acquire(ctx, a.in, grpc.WaitForReady(false))
 		return err

@@ -15,7 +15,8 @@ import (
 // While services come and go, and callers too, each lease that a caller was given is released
 // with its outcome; none is released as something else, and nothing is left when all is over.
 func TestEveryLeaseIsReleased(t *testing.T) {
-	for seed := range uint64(5) {
+	t.Parallel()
+	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { chaos(t, rand.New(rand.NewPCG(seed, 0))) })
 		})
@@ -58,12 +59,12 @@ func chaos(t *testing.T, random *rand.Rand) {
 
 	want := map[string]watermasterv1.Outcome{}
 	var callers sync.WaitGroup
-	for i := range 100 {
+	for i := range 40 {
 		callers.Go(func() {
 			for range 10 {
 				time.Sleep(time.Duration(roll(2000)) * time.Millisecond)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(100+roll(20_000))*time.Millisecond)
-				_ = l.Do(ctx, Request{Model: "m", RequestID: fmt.Sprint(i % 70)}, func(_ context.Context, lease *Lease) error {
+				_ = l.Do(ctx, Request{Model: "m", RequestID: fmt.Sprint(i % 28)}, func(_ context.Context, lease *Lease) error {
 					time.Sleep(time.Duration(roll(10_000)) * time.Millisecond)
 					outcome := []Outcome{OutcomeSucceeded, OutcomeUnsent, OutcomeThrottled}[roll(3)]
 					under(func() {
@@ -111,7 +112,7 @@ func chaos(t *testing.T, random *rand.Rand) {
 			got[in.GetLeaseId()] = in.GetOutcome()
 		}
 	}
-	if len(want) < 300 {
+	if len(want) < 100 {
 		t.Errorf("only %d leases", len(want))
 	}
 	for id, outcome := range want {

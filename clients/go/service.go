@@ -131,18 +131,15 @@ func unanswered(err error) bool {
 }
 
 // over is the context's error if that is why a call failed. The service may find the deadline
-// passed a little before the caller's clock does.
+// passed a little before the caller's clock does; it is waited for, so that all see it.
 func over(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	if deadline, ok := ctx.Deadline(); ok && status.Code(err) == codes.DeadlineExceeded && time.Until(deadline) < 100*time.Millisecond {
-		return context.DeadlineExceeded
+		<-ctx.Done()
 	}
-	return nil
+	return ctx.Err()
 }
 
 // pick takes the least loaded of the addresses that are up and not yet tried, else of those down;

@@ -122,6 +122,7 @@ type usageCase struct {
 }
 
 func TestUsageIsReadAsByAllClients(t *testing.T) {
+	t.Parallel()
 	for _, c := range cases[usageCase](t, "usage.json") {
 		// Every way to cut it in two, and every way to cut it into equal pieces.
 		var cuts [][]int

@@ -82,7 +82,7 @@ func (w worker) ask(ctx context.Context, ask openai.ChatCompletionNewParams, str
 	}
 	ask.StreamOptions.IncludeUsage = openai.Bool(true)
 	events := w.client.Chat.Completions.NewStreaming(ctx, ask, output)
-	defer events.Close()
+	defer func() { _ = events.Close() }()
 	for events.Next() {
 		if c.Seconds == 0 {
 			c.Seconds = time.Since(began).Seconds()
