@@ -10,9 +10,7 @@ import { until } from "./world.js";
 let service: Scripted;
 before(async () => { service = await Scripted.start(); });
 after(() => service.close());
-beforeEach(() => {
-  for (const list of [service.acquired, service.released, service.decisions, service.advice]) list.length = 0;
-});
+beforeEach(() => service.reset());
 
 interface Sent { url: string; headers: Headers; body: string }
 type Answer = (sent: Sent, init: RequestInit) => Response | Promise<Response>;
