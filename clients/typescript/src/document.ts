@@ -16,6 +16,8 @@ export class DocumentReader {
   readonly #found = new Map<string, unknown>();
   #depth = 0;
   #dead = false;
+  /** The object has ended. */
+  whole = false;
   #inString = false;
   #escaped = false;
   /** In the outermost object the next string is a name. */
@@ -75,6 +77,7 @@ export class DocumentReader {
           case CLOSE_LIST:
             if (this.#depth === 1) {
               this.#value(chunk, from, i);
+              this.whole = true;
               return this.#end();
             }
             if (this.#depth === 0) return this.#end();

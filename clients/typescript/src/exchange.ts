@@ -7,7 +7,7 @@ import { retryAfter, sdkRetries, unsent } from "./header.js";
 import type { Lease } from "./lease.js";
 import type { Ask, Limiter } from "./limiter.js";
 import { observe } from "./observation.js";
-import type { Call } from "./options.js";
+import type { Call, Pressure } from "./options.js";
 import { beginning, passage, type Passing } from "./passage.js";
 import type { Ratios } from "./ratio.js";
 import { failure, refusal, visible } from "./refusal.js";
@@ -100,6 +100,7 @@ export async function exchange(shared: Shared, asked: Asked): Promise<Response> 
     cachedInputTokens: undefined,
     units: request.units,
     requestId,
+    named: Boolean(call.requestId),
     attempt: next(counted),
     accounts,
     excludeAccounts: [],
@@ -115,7 +116,7 @@ export async function exchange(shared: Shared, asked: Asked): Promise<Response> 
         lease = await limiter.ask(ask, deadline, signal);
       } catch (error) {
         signal?.throwIfAborted();
-        if (failed === undefined) return refused(request.wire, requestId, error);
+        if (failed === undefined) return refused(limiter, request.wire, requestId, error);
         // Another account is not spared for as long as the one that failed; without one the call goes back to it.
         const back: Detour | undefined = error instanceof Rejected && error.reason === "NO_TARGET" ? detour : undefined;
         if (back === undefined || back.until > patience) return handedOn(failed, retries);
@@ -210,8 +211,12 @@ function backoff(failures: number): number {
   return Math.min(8, 0.5 * 2 ** failures);
 }
 
-function refused(wire: Wire, requestId: string, error: unknown): Response {
-  if (error instanceof Rejected) return refusal(wire, requestId, error);
+function refused(limiter: Limiter, wire: Wire, requestId: string, error: unknown): Response {
+  if (error instanceof Rejected) {
+    const response = refusal(wire, requestId, error);
+    tellPressure(response.headers, error.pressure ?? limiter.pressure);
+    return response;
+  }
   if (error instanceof Unavailable) return failure(wire, requestId, 14, error.message);
   if (error instanceof CallError) return failure(wire, requestId, error.code, error.message);
   throw error;
@@ -265,6 +270,7 @@ class Answer implements Passing {
 
   push(chunk: Uint8Array): Uint8Array[] {
     this.#document.push(chunk);
+    this.ended = this.#document.whole;
     return [chunk];
   }
 
@@ -290,6 +296,12 @@ function streamOf(body: ReadableStream<Uint8Array> | Readable): ReadableStream<U
   return "getReader" in body ? body : (Readable.toWeb(body) as ReadableStream<Uint8Array>);
 }
 
+function tellPressure(headers: Headers, { level, maxToolCalls, agentProfile }: Pressure): void {
+  headers.set("x-watermaster-pressure", level);
+  if (maxToolCalls !== undefined) headers.set("x-watermaster-max-tool-calls", String(maxToolCalls));
+  if (agentProfile !== undefined) headers.set("x-watermaster-agent-profile", visible(agentProfile));
+}
+
 /** The provider's answer with another body, and what the grant said. fetch has undone the encoding of the body. */
 function rebuilt(from: Response, body: BodyInit | null, lease: Lease, requestId: string): Response {
   const headers = new Headers(from.headers);
@@ -301,12 +313,7 @@ function rebuilt(from: Response, body: BodyInit | null, lease: Lease, requestId:
     headers.set("x-watermaster-model", visible(lease.target.model));
     headers.set("x-watermaster-waited", String(Math.round(lease.waited * 1000) / 1000));
   }
-  const { pressure } = lease;
-  if (pressure !== undefined) {
-    headers.set("x-watermaster-pressure", pressure.level);
-    if (pressure.maxToolCalls !== undefined) headers.set("x-watermaster-max-tool-calls", String(pressure.maxToolCalls));
-    if (pressure.agentProfile !== undefined) headers.set("x-watermaster-agent-profile", visible(pressure.agentProfile));
-  }
+  if (lease.pressure !== undefined) tellPressure(headers, lease.pressure);
   const bare = from.status === 204 || from.status === 205 || from.status === 304;
   const response = new Response(bare ? null : body, { status: from.status, statusText: from.statusText, headers });
   // A Response that is made has no address of its own.

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { status, type ServiceError } from "@grpc/grpc-js";
 import { duration, now, seconds, sleep } from "./clock.js";
-import { CallError, Rejected, Unavailable } from "./error.js";
+import { brand, CallError, Rejected, Unavailable } from "./error.js";
 import { Lease, type Grant } from "./lease.js";
-import { LocalLimit } from "./local.js";
+import { LocalLimit, type Place } from "./local.js";
 import { merged, patienceOf, type Call, type Options, type Pressure } from "./options.js";
 import { Releases } from "./releases.js";
 import { Renewals } from "./renewals.js";
@@ -22,6 +22,8 @@ export interface Ask {
   cachedInputTokens: number | undefined;
   units: Record<string, number>;
   requestId: string;
+  /** The caller chose the requestId, and may come back under it. */
+  named: boolean;
   attempt: number;
   accounts: string[];
   excludeAccounts: string[];
@@ -49,7 +51,13 @@ export interface Want extends Call {
 
 /** How long one Acquire stays open while waiting, in seconds. */
 const BLOCK = 10;
-/** How long the service is looked for where the call had no patience of its own. */
+/** How much longer its answer may take. */
+const ANSWER = 5;
+/** How long one of several addresses has to be reached. */
+const CONNECT = 2;
+/** The least time between two questions, where answers come at once. */
+const PAUSE = 0.05;
+/** For how long a service that went away is looked for where the call has no patience of its own. */
 const PATIENCE = 30;
 /** How long it is looked for where calls go without it. */
 const SHORT = 1;
@@ -58,12 +66,15 @@ const REMEMBERED = 10_000;
 
 /** A connection to the service, for any number of calls at a time. */
 export class Limiter {
+  static { brand(this, "Limiter"); }
   readonly options: Readonly<Options>;
   readonly #service: Service;
   readonly #releases: Releases;
   readonly #renewals: Renewals;
   readonly #local: LocalLimit | undefined;
   readonly #attempts = new Map<string, number>();
+  /** The service did not answer, and calls have gone without it since. */
+  #gone = false;
   #pressure: Pressure = { level: "NORMAL", utilization: 0, totalUtilization: 0, waiting: 0, maxToolCalls: undefined, agentProfile: undefined };
 
   /** Throws a RangeError or a TypeError if an option is wrong. No connection is made yet. */
@@ -95,34 +106,34 @@ export class Limiter {
   acquire<T>(want: Want, call: (lease: Lease) => Promise<T>): Promise<T>;
   async acquire<T>(want: Want, run?: (lease: Lease) => Promise<T>): Promise<Lease | T> {
     if (run !== undefined) return this.run(want, run);
-    const { model = "", inputTokens = 0, maxOutputTokens, cachedInputTokens, units = {}, accounts = [], excludeAccounts = [], providers = [], attempt, signal, ...given } = want;
+    return this.#acquire(want);
+  }
+
+  /** `requestId`: made before, for a call that goes on. */
+  async #acquire(want: Want, requestId?: string, attempt = want.attempt): Promise<Lease> {
+    const { model = "", inputTokens = 0, maxOutputTokens, cachedInputTokens, units = {}, accounts = [], excludeAccounts = [], providers = [], attempt: _, signal, ...given } = want;
     const call = this.call(given);
-    const requestId = call.requestId || randomUUID();
     patienceOf(call.maxWait);
     const deadline = call.maxWait === undefined ? undefined : now() + call.maxWait;
+    requestId ??= call.requestId || randomUUID();
     return this.ask({
-      call, model, inputTokens, maxOutputTokens, cachedInputTokens, units, requestId, accounts, excludeAccounts, providers,
+      call, model, inputTokens, maxOutputTokens, cachedInputTokens, units, requestId, named: Boolean(call.requestId), accounts, excludeAccounts, providers,
       attempt: attempt ?? (call.requestId ? this.attempt(requestId, 0) : 0),
     }, deadline, signal);
   }
 
   /** Acquires, runs and ends: a call that throws ends as unknown, unless what was seen of its answer was told by lease.observe. */
   async run<T>(want: Want, call: (lease: Lease) => Promise<T>): Promise<T> {
-    for (;;) {
-      const lease = await this.acquire(want);
-      if (!lease.start()) {
-        // Through attempt(), so that a later call under the caller's name does not take a number that is used.
-        want = { ...want, requestId: lease.requestId, attempt: this.attempt(lease.requestId, lease.attempt + 1) };
-        continue;
-      }
-      try {
-        const result = await call(lease);
-        lease.end();
-        return result;
-      } catch (error) {
-        lease.end(true);
-        throw error;
-      }
+    let lease = await this.#acquire(want);
+    // Through attempt(), so that a later call under the caller's name does not take a number that is used.
+    while (!lease.start()) lease = await this.#acquire(want, lease.requestId, this.attempt(lease.requestId, lease.attempt + 1));
+    try {
+      const result = await call(lease);
+      lease.end();
+      return result;
+    } catch (error) {
+      lease.end(true);
+      throw error;
     }
   }
 
@@ -168,51 +179,104 @@ export class Limiter {
 
   /** Asks until there is a grant or a refusal. `deadline`: the end of the caller's patience, by now(); undefined: the class's. */
   async ask(ask: Ask, deadline: number | undefined, signal?: AbortSignal): Promise<Lease> {
-    const began = now();
-    const closed = (this.options.whenAway ?? "closed") === "closed";
+    const began = now(), { size } = this.#service;
+    const open = (this.options.whenAway ?? "closed") !== "closed";
     const request = this.#request(ask, deadline === undefined ? undefined : Math.max(0, deadline - began));
-    if (!closed && this.#service.away) return this.#without(ask, deadline, signal);
-    const limit = closed ? Math.max(began, deadline ?? began + PATIENCE) : began + SHORT;
-    let tried = 0, pause = 0.1;
-    for (;;) {
-      let askedAt = now();
-      let answer: AcquireResponse;
-      try {
-        answer = await this.#service.call(LimiterServiceClient.prototype.acquire, request, BLOCK + 5, signal, Math.max(closed ? 1 : 0.1, limit - askedAt), () => {
-          askedAt = now();
-        });
-      } catch (error) {
-        signal?.throwIfAborted();
-        if (!away(error)) throw errorOf(error);
-        if (++tried < this.#service.size) continue;
-        tried = 0;
-        const left = limit - now();
-        if (left <= 0) {
-          if (closed) throw errorOf(error);
-          return this.#without(ask, deadline, signal);
+    let queued = false, tried = 0, pause = 0.1;
+    let since: number | undefined; // it is away; undefined: it has answered
+    let place: Place | undefined;
+    const rest = (most: number) => {
+      const wait = Math.min(pause, most);
+      pause = Math.min(2, pause * 2);
+      return sleep(wait, signal);
+    };
+    try {
+      for (;;) {
+        // Of a service that is known to be away its health is asked, and not each call.
+        if (!open || !this.#gone || !this.#service.away) {
+          // Where calls may go without it, the first question is short, so that a long one is known to wait in the queue.
+          const first = open && !queued, asked = now();
+          const block = Math.max(0, Math.min(BLOCK, deadline === undefined ? BLOCK : deadline - asked));
+          const within = first ? SHORT / size : block + ANSWER;
+          request.block = duration(first ? Math.min(block, within / 2) : block);
+          let askedAt: number | undefined, answer: AcquireResponse | undefined;
+          try {
+            answer = await this.#service.call(LimiterServiceClient.prototype.acquire, request, () => {
+              askedAt = now();
+              return first ? within - (askedAt - asked) : within;
+            }, signal, Math.min(within, size > 1 ? CONNECT : within, Math.max(1, (deadline ?? Infinity) - asked)));
+          } catch (error) {
+            if (signal?.aborted) {
+              if (askedAt !== undefined && !ask.named) this.#releases.takeBack(request);
+              throw signal.reason;
+            }
+            if (!away(error)) throw errorOf(error);
+            if (++tried < size) continue;
+            tried = 0;
+            const time = now();
+            since ??= first ? began : time;
+            queued = false;
+            const left = open ? (this.#gone ? 0 : since + SHORT - time) : (deadline ?? since + PATIENCE) - time;
+            if (left <= 0 && !open) throw errorOf(error);
+            if (left > 0) {
+              await rest(left);
+              continue;
+            }
+          }
+          if (answer !== undefined) {
+            this.#gone = false;
+            since = undefined;
+            tried = 0;
+            queued = true;
+            const wait = this.#decided(ask, answer, askedAt!, deadline, signal);
+            if (wait instanceof Lease) return wait;
+            await sleep(wait, signal);
+            continue;
+          }
         }
-        await sleep(Math.min(pause, left), signal);
-        pause = Math.min(2, pause * 2);
-        continue;
-      }
-      tried = 0;
-      const pressure = this.#saw(answer.pressure);
-      const { decision } = answer;
-      if (decision?.$case === "granted") {
-        const { leaseId, target, startWithin, waited, renewEvery } = decision.value;
-        const lease = this.#lease({
-          id: leaseId, target, askedAt, startWithin: seconds(startWithin) ?? 0, waited: seconds(waited) ?? 0, pressure, requestId: ask.requestId, attempt: ask.attempt,
-        });
-        if (renewEvery !== undefined) this.#renewals.add(leaseId, Math.max(0.05, seconds(renewEvery)));
-        // Nobody is there to use it any more.
-        if (signal?.aborted) lease.release(Outcome.OUTCOME_UNSENT);
+        this.#gone = true;
+        if (this.#local !== undefined) {
+          place ??= this.#local.reserve(ask.inputTokens + (ask.maxOutputTokens ?? 0), deadline ?? began + PATIENCE);
+          const left = place.at - now();
+          if (left > 0) {
+            await rest(left);
+            continue;
+          }
+          place = undefined; // it stays
+        }
         signal?.throwIfAborted();
-        return lease;
+        const time = now();
+        return this.#lease({ id: "", target: undefined, askedAt: time, startWithin: Infinity, waited: time - began, pressure: undefined, requestId: ask.requestId, attempt: ask.attempt });
       }
-      if (decision?.$case !== "wait") throw rejection(decision?.value);
-      const wait = seconds(decision.value.retryAfter) ?? 0;
-      if (wait > 0) await sleep(wait, signal);
+    } finally {
+      if (place !== undefined) this.#local!.cancel(place);
     }
+  }
+
+  /** A lease, or how many seconds to wait before asking again; throws what refuses. */
+  #decided(ask: Ask, answer: AcquireResponse, askedAt: number, deadline: number | undefined, signal: AbortSignal | undefined): Lease | number {
+    const pressure = this.#saw(answer.pressure);
+    const { decision } = answer;
+    if (decision?.$case === "granted") {
+      const { leaseId, target, startWithin, waited, renewEvery } = decision.value;
+      const lease = this.#lease({
+        id: leaseId, target, askedAt, startWithin: seconds(startWithin) ?? 0, waited: seconds(waited) ?? 0, pressure, requestId: ask.requestId, attempt: ask.attempt,
+      });
+      if (renewEvery !== undefined) this.#renewals.add(leaseId, Math.max(0.05, seconds(renewEvery)));
+      // Nobody is there to use it any more.
+      if (signal?.aborted) lease.release(Outcome.OUTCOME_UNSENT);
+      signal?.throwIfAborted();
+      return lease;
+    }
+    if (decision?.$case !== "wait") throw rejection(decision?.value, pressure);
+    const time = now();
+    let wait = seconds(decision.value.retryAfter) ?? 0;
+    if (deadline !== undefined && time > deadline) {
+      throw rejection({ reason: Reason.REASON_WAIT_TOO_LONG, retryAfter: decision.value.retryAfter, binding: decision.value.binding, message: "max_wait has passed" }, pressure);
+    }
+    if (time - askedAt < PAUSE) wait = Math.max(wait, PAUSE);
+    // The service then says no, and why.
+    return deadline === undefined ? wait : Math.min(wait, Math.max(PAUSE, deadline - time));
   }
 
   #request(ask: Ask, maxWait: number | undefined): AcquireRequest {
@@ -221,18 +285,12 @@ export class Limiter {
       requestId: ask.requestId, attempt: ask.attempt, organization: this.options.organization ?? "", project: call.project ?? "",
       destination: call.route ? { $case: "route", value: call.route } : { $case: "model", value: ask.model },
       priorityClass: call.priorityClass ?? "", inputTokens: ask.inputTokens, maxOutputTokens: ask.maxOutputTokens, cachedInputTokens: ask.cachedInputTokens,
-      units: ask.units, maxWait: duration(maxWait), block: duration(BLOCK), leaseTtl: duration(this.options.leaseTtl ?? 30), affinityKey: call.affinityKey ?? "",
+      units: ask.units, maxWait: duration(maxWait), block: undefined, leaseTtl: duration(this.options.leaseTtl ?? 30), affinityKey: call.affinityKey ?? "",
       constraints: {
         accounts: ask.accounts, excludeAccounts: ask.excludeAccounts, providers: ask.providers, capabilities: [...(call.capabilities ?? [])], minQuality: call.minQuality,
       },
       labels: { ...call.labels },
     };
-  }
-
-  /** The service is away: the call goes as the options say. */
-  async #without(ask: Ask, deadline: number | undefined, signal: AbortSignal | undefined): Promise<Lease> {
-    await this.#local?.enter(ask.inputTokens + (ask.maxOutputTokens ?? 0), deadline ?? now() + PATIENCE, signal);
-    return this.#lease({ id: "", target: undefined, askedAt: now(), startWithin: Infinity, waited: 0, pressure: undefined, requestId: ask.requestId, attempt: ask.attempt });
   }
 
   #lease(grant: Grant): Lease {
@@ -263,10 +321,10 @@ function isList(value: unknown): value is readonly string[] {
   return Array.isArray(value);
 }
 
-function rejection(value: { reason: Reason; retryAfter?: { seconds: number; nanos: number } | undefined; binding: readonly { scope: string; name: string; metric: string; window?: { seconds: number; nanos: number } | undefined; quota: number; utilization: number }[]; message: string } | undefined): Rejected {
-  if (value === undefined) return new Rejected("UNSPECIFIED", undefined, [], "the service answered what this client does not know");
+function rejection(value: { reason: Reason; retryAfter?: { seconds: number; nanos: number } | undefined; binding: readonly { scope: string; name: string; metric: string; window?: { seconds: number; nanos: number } | undefined; quota: number; utilization: number }[]; message: string } | undefined, pressure: Pressure | undefined): Rejected {
+  if (value === undefined) return new Rejected("UNSPECIFIED", undefined, [], "the service answered what this client does not know", pressure);
   return new Rejected(
-    (Reason[value.reason] ?? "UNSPECIFIED").replace("REASON_", ""), seconds(value.retryAfter), value.binding.map((b) => ({ ...b, window: seconds(b.window) })), value.message,
+    (Reason[value.reason] ?? "UNSPECIFIED").replace("REASON_", ""), seconds(value.retryAfter), value.binding.map((b) => ({ ...b, window: seconds(b.window) })), value.message, pressure,
   );
 }
 

@@ -1,50 +1,56 @@
-import { now, sleep } from "./clock.js";
+import { now } from "./clock.js";
 import { Rejected } from "./error.js";
 import type { Local } from "./options.js";
 
 const MINUTE = 60;
 
-/** A sliding minute of this process, for while the service is away. */
+/** A call's place in the minute: it goes then, by now(). */
+export interface Place {
+  at: number;
+  tokens: number;
+}
+
+/** A sliding minute of this process, for while the service is away: who came first goes first. */
 export class LocalLimit {
   readonly #limit: Local;
-  #calls: { at: number; tokens: number }[] = [];
-  #tokens = 0;
+  /** Of the last minute and to come, by time. */
+  #calls: Place[] = [];
 
   constructor(limit: Local) {
     this.#limit = limit;
   }
 
-  /** Goes when the call fits, at the latest at the deadline (by now()); else throws Rejected with LOCAL_LIMIT. */
-  async enter(tokens: number, deadline: number, signal?: AbortSignal): Promise<void> {
-    for (;;) {
-      const wait = this.#wait(tokens);
-      if (wait === 0) {
-        this.#calls.push({ at: now(), tokens });
-        this.#tokens += tokens;
-        return;
-      }
-      if (wait === undefined || now() + wait > deadline) {
-        throw new Rejected("LOCAL_LIMIT", wait, [], "the service is away and this process has used its part of the minute");
-      }
-      await sleep(wait, signal);
+  /** The first time at which so many tokens fit; throws Rejected with LOCAL_LIMIT if that is never, or after the deadline (by now()). */
+  reserve(tokens: number, deadline: number): Place {
+    const time = now(), at = this.#first(tokens, time);
+    if (at === undefined || at > Math.max(deadline, time)) {
+      throw new Rejected("LOCAL_LIMIT", at && at - time, [], "the service is away and this process has used its part of the minute");
     }
+    const place = { at, tokens };
+    this.#calls.push(place);
+    return place;
   }
 
-  /** Seconds until it may fit; undefined: never. */
-  #wait(tokens: number): number | undefined {
+  /** Gives a place back; those behind it do not move up. */
+  cancel(place: Place): void {
+    const i = this.#calls.indexOf(place);
+    if (i >= 0) this.#calls.splice(i, 1);
+  }
+
+  #first(tokens: number, time: number): number | undefined {
     const { requests, tokens: most } = this.#limit;
     if (tokens > most || requests < 1) return undefined;
-    const time = now();
     let gone = 0;
-    while (gone < this.#calls.length && this.#calls[gone]!.at <= time - MINUTE) this.#tokens -= this.#calls[gone++]!.tokens;
+    while (gone < this.#calls.length && this.#calls[gone]!.at <= time - MINUTE) gone++;
     if (gone > 0) this.#calls = this.#calls.slice(gone);
-    let count = this.#calls.length, used = this.#tokens;
-    for (let i = 0; count >= requests || used + tokens > most; i++) {
-      const call = this.#calls[i]!;
+    let at = Math.max(time, this.#calls.at(-1)?.at ?? 0), count = this.#calls.length, used = 0;
+    for (const call of this.#calls) used += call.tokens;
+    for (const call of this.#calls) {
+      if (call.at > at - MINUTE && count < requests && used + tokens <= most) break;
+      at = Math.max(at, call.at + MINUTE);
       count--;
       used -= call.tokens;
-      if (count < requests && used + tokens <= most) return Math.max(0.001, call.at + MINUTE - time);
     }
-    return 0;
+    return at;
   }
 }

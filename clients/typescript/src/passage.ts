@@ -6,6 +6,8 @@ export interface Passing {
   finish(): Uint8Array[];
   /** The answer has told its end, whether or not more bytes follow. */
   readonly ended: boolean;
+  /** The answer has told that it failed; what follows does not count. */
+  readonly failure?: unknown;
 }
 
 interface Pending {
@@ -49,7 +51,7 @@ export function passage(
         for (;;) {
           const { done, value } = await source.read();
           const pieces = done ? passing.finish() : passing.push(value);
-          if (done || passing.ended) pending.settle(true);
+          if (done || passing.ended || passing.failure !== undefined) pending.settle(true);
           for (const piece of pieces) if (piece.length > 0) controller.enqueue(piece);
           if (done) return controller.close();
           if (pieces.length > 0) return;

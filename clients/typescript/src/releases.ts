@@ -1,7 +1,7 @@
 import { duration, now, seconds, sleep } from "./clock.js";
 import type { Advice, End, Ledger } from "./lease.js";
 import { away, type Service } from "./service.js";
-import { LimiterServiceClient, type ReleaseRequest, type ReleaseResponse } from "./watermaster/v1/limiter.js";
+import { LimiterServiceClient, Outcome, type AcquireRequest, type AcquireResponse, type ReleaseRequest, type ReleaseResponse } from "./watermaster/v1/limiter.js";
 
 /** Ends that wait while the service is away; beyond that the oldest are dropped, and their leases expire. */
 const MOST = 10_000;
@@ -11,7 +11,9 @@ const STAY = 5;
 const WIDTH = 32;
 
 interface Entry {
-  id: string;
+  /** undefined: it may have been granted under the key. */
+  id: string | undefined;
+  key?: AcquireRequest;
   end: End;
 }
 
@@ -38,6 +40,18 @@ export class Releases implements Ledger {
   add(id: string, end: End): void {
     this.#ended(id);
     this.#keep({ id, end });
+    this.#run();
+  }
+
+  /**
+   * Gives back what an Acquire may have been granted just as its caller went: asked once more, the key tells. It is not for keys
+   * under which the caller may come back.
+   */
+  takeBack(key: AcquireRequest): void {
+    if (this.#pausing) return; // there is nobody to ask
+    const zero = duration(0);
+    const end: End = { outcome: Outcome.OUTCOME_UNSENT, usage: undefined, observation: undefined, startedAfter: undefined, at: now() };
+    this.#keep({ id: undefined, key: { ...key, block: zero, maxWait: zero }, end });
     this.#run();
   }
 
@@ -90,13 +104,14 @@ export class Releases implements Ledger {
 
   async #deliver(entry: Entry): Promise<void> {
     try {
-      await this.#send(entry, 10);
+      if (entry.id === undefined) await this.#find(entry);
+      if (entry.id !== undefined) await this.#send(entry, 10);
       this.#pause = 0.1;
       this.#since = undefined;
     } catch (error) {
       // Whatever else it says, saying it again does not help.
       if (away(error)) {
-        this.#keep(entry);
+        if (entry.id !== undefined) this.#keep(entry);
         void this.#rest();
       }
     }
@@ -114,11 +129,16 @@ export class Releases implements Ledger {
     this.#run();
   }
 
+  async #find(entry: Entry): Promise<void> {
+    const { decision } = await this.#service.call<AcquireRequest, AcquireResponse>(LimiterServiceClient.prototype.acquire, entry.key!, 5);
+    if (decision?.$case === "granted") entry.id = decision.value.leaseId;
+  }
+
   #send({ id, end }: Entry, within: number): Promise<ReleaseResponse> {
     const age = now() - end.at;
     const observation = end.observation && age > 0.05 ? { ...end.observation, age: duration(Math.min(age, 86400)) } : end.observation;
     const request: ReleaseRequest = {
-      leaseId: id, outcome: end.outcome, observation, startedAfter: duration(end.startedAfter),
+      leaseId: id!, outcome: end.outcome, observation, startedAfter: duration(end.startedAfter),
       consumption: end.usage && { $case: "usage", value: end.usage },
     };
     return this.#service.call(LimiterServiceClient.prototype.release, request, within);

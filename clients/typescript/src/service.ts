@@ -57,17 +57,17 @@ export class Service {
   }
 
   /**
-   * Calls one address, within so many seconds. Rejects with a ServiceError, or with the signal's reason. `connect`: how many
-   * seconds there are to reach it; unset: all. `sent` is called when the call leaves: the time to connect is none of the service's.
+   * Calls one address, within so many seconds, which are asked for when the call leaves. Rejects with a ServiceError, or with the
+   * signal's reason. `connect`: how many seconds there are to reach it before that; unset: they count as the answer's.
    */
-  async call<Request, Response>(method: Method<Request, Response>, request: Request, within: number, signal?: AbortSignal, connect?: number, sent?: () => void): Promise<Response> {
+  async call<Request, Response>(method: Method<Request, Response>, request: Request, within: number | (() => number), signal?: AbortSignal, connect?: number): Promise<Response> {
     const endpoint = this.#pick();
     endpoint.open++;
     try {
       if (connect !== undefined) await ready(endpoint.client, connect, signal);
-      sent?.();
+      const seconds = typeof within === "number" ? within : within();
       return await new Promise<Response>((resolve, reject) => {
-        const call = method.call(endpoint.client, request, this.#metadata, { deadline: Date.now() + within * 1000 }, (error, response) => {
+        const call = method.call(endpoint.client, request, this.#metadata, { deadline: Date.now() + seconds * 1000 }, (error, response) => {
           signal?.removeEventListener("abort", abort);
           if (signal?.aborted) reject(signal.reason);
           else if (error) reject(error);

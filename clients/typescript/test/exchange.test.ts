@@ -10,9 +10,7 @@ import { until } from "./world.js";
 let service: Scripted;
 before(async () => { service = await Scripted.start(); });
 after(() => service.close());
-beforeEach(() => {
-  for (const list of [service.acquired, service.released, service.decisions, service.advice]) list.length = 0;
-});
+beforeEach(() => service.reset());
 
 interface Sent { url: string; headers: Headers; body: string }
 type Answer = (sent: Sent, init: RequestInit) => Response | Promise<Response>;
@@ -115,6 +113,45 @@ test("a failure in a stream is told as what it means", () => using({}, [events('
   assert.equal(told!.outcome, Outcome.OUTCOME_UNSPECIFIED);
   assert.equal(told!.observation!.httpStatus, 429);
   assert.match(told!.observation!.body, /slow down/);
+}));
+
+test("a lease ends with what ends the answer, though its connection stays open and is read no further", async (t) => {
+  const cases: [string, string, string[], number][] = [
+    ["chat", "chat/completions", ['{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4}}', "[DONE]"], 200],
+    ["messages", "messages", ['{"type":"message_stop"}'], 200],
+    ["completed", "responses", ['{"type":"response.completed","response":{"usage":{"input_tokens":9}}}'], 200],
+    ["incomplete", "responses", ['{"type":"response.incomplete","response":{"usage":{"input_tokens":9}}}'], 200],
+    ["failed", "responses", ['{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"m"}}}'], 429],
+    ["error of messages", "messages", ['{"type":"error","error":{"type":"overloaded_error","message":"m"}}'], 529],
+    ["error of chat", "chat/completions", ['{"error":{"message":"m","type":"server_error"}}'], 500],
+    ["document", "chat/completions", [], 200],
+  ];
+  for (const [name, path, lines, status] of cases) {
+    await t.test(name, async () => {
+      service.reset();
+      const text = lines.length === 0 ? '{"id":"c","usage":{"prompt_tokens":9}}' : lines.map((l) => `data: ${l}\n\n`).join("");
+      const open: Answer = () => new Response(new ReadableStream({ start(c) { c.enqueue(new TextEncoder().encode(text)); } }), {
+        headers: { "content-type": lines.length === 0 ? "application/json" : "text/event-stream" },
+      });
+      await using({ retries: 0 }, [open], async (limited) => {
+        service.decisions.push(service.granted({ provider: path === "messages" ? "anthropic" : "openai" }));
+        const reader = (await limited(`https://api.openai.com/v1/${path}`, post({ ...chat, stream: lines.length > 0 }))).body!.getReader();
+        await reader.read();
+        const [told] = await releases(1);
+        assert.equal(told!.outcome, Outcome.OUTCOME_UNSPECIFIED);
+        assert.equal(told!.observation!.httpStatus, status);
+        await reader.cancel();
+      });
+      assert.equal(service.released.length, 1);
+    });
+  }
+});
+
+test("a refusal tells the pressure, too", () => using({}, [ok], async (limited) => {
+  service.decisions.push(service.rejected());
+  const { status, headers } = await limited(url, post(chat));
+  assert.equal(status, 429);
+  assert.deepEqual(["", "-max-tool-calls", "-agent-profile"].map((n) => headers.get(`x-watermaster${n || "-pressure"}`)), ["HIGH", "3", "frugal"]);
 }));
 
 test("a failure is tried again as advised, elsewhere where that is better", () => using({ account: "main", keys: { two: "k2" } }, [failing(503), failing(503), ok], async (limited, sent) => {

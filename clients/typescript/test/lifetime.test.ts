@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { after, before, beforeEach, test } from "node:test";
+import { after, before, beforeEach, test, type TestContext } from "node:test";
 import { Server, ServerCredentials, status } from "@grpc/grpc-js";
 import { seconds } from "../src/clock.js";
 import { CallError, Limiter, Rejected, Unavailable, type Options } from "../src/index.js";
@@ -14,9 +14,7 @@ import { Service, until } from "./world.js";
 let service: Scripted;
 before(async () => { service = await Scripted.start(); });
 after(() => service.close());
-beforeEach(() => {
-  for (const list of [service.acquired, service.released, service.renewed, service.decisions, service.advice, service.refusals]) list.length = 0;
-});
+beforeEach(() => service.reset());
 
 async function using(options: Options, run: (limiter: Limiter) => Promise<void>): Promise<void> {
   const limiter = new Limiter({ address: service.address, ...options });
@@ -66,6 +64,89 @@ test("the service is asked again until the patience ends, under the same key", (
   (await limiter.acquire({ model: "gpt-5", requestId: "r" })).end();
   assert.deepEqual(service.acquired.map((a) => [a.requestId, a.attempt, Math.round(seconds(a.maxWait)!)]), Array(4).fill(["r", 0, 30]));
   await assert.rejects(limiter.acquire({ model: "gpt-5", maxWait: Infinity }), RangeError);
+}));
+
+/** Lets this process's clock run ahead, by seconds that the test adds. */
+function clock(t: TestContext): { ahead: number } {
+  const shift = { ahead: 0 }, real = performance.now.bind(performance);
+  t.mock.method(performance, "now", () => real() + shift.ahead * 1000);
+  return shift;
+}
+
+const again = { $case: "wait" as const, value: { retryAfter: undefined, binding: [] } };
+
+test("who has waited long in the queue outlasts a restart: the service is looked for since it went away", (t) => using({}, async (limiter) => {
+  const time = clock(t);
+  service.decisions.push(again, again, none, none);
+  service.asked = () => { time.ahead += 20; }; // 60 s when it goes away, 80 s when it is back
+  const { ahead } = time;
+  (await limiter.acquire({ model: "gpt-5" })).end();
+  assert.equal(time.ahead - ahead, 100);
+  assert.equal(service.acquired.length, 5);
+
+  service.decisions.push(again, none, none, none);
+  await assert.rejects(limiter.acquire({ model: "gpt-5" }), Unavailable);
+  assert.equal(service.acquired.length, 9, "30 s after it went away, and not later");
+}));
+
+test("a service that is silent has a second where calls may go without it, and all its time once it has answered", async () => {
+  await using({ whenAway: "open" }, async (limiter) => {
+    service.decisions.push(again);
+    (await limiter.acquire({ model: "gpt-5" })).end();
+    assert.deepEqual(service.acquired.map((a) => seconds(a.block)), [0.5, 10]);
+    assert.ok(service.patience[0]! <= 1001 && service.patience[1]! > 14_000, String(service.patience));
+    service.reset();
+    service.decisions.push("silence");
+    const lease = await limiter.acquire({ model: "gpt-5" });
+    assert.equal(lease.id, "");
+    assert.equal(service.acquired.length, 1);
+  });
+  await using({ maxWait: 3 }, async (limiter) => {
+    service.reset();
+    (await limiter.acquire({ model: "gpt-5" })).end();
+    assert.ok(seconds(service.acquired[0]!.block)! <= 3);
+    assert.ok(service.patience[0]! > 7000);
+  });
+});
+
+test("who waits for this process's minute has a lease as soon as the service is back", () => using({ whenAway: { requests: 1, tokens: 100 }, maxWait: 80 }, async (limiter) => {
+  service.decisions.push(...Array<typeof none>(100).fill(none));
+  assert.equal((await limiter.acquire({ model: "gpt-5" })).id, "");
+  const second = limiter.acquire({ model: "gpt-5" }); // in a minute
+  await new Promise(setImmediate);
+  service.decisions.length = 0;
+  const lease = await second;
+  assert.notEqual(lease.id, "");
+  lease.end();
+}));
+
+test("a grant on its way to a caller who has gone is taken back, unless the caller may come back for it", () => using({}, async (limiter) => {
+  const gone = async (requestId?: string) => {
+    const over = new AbortController(), reason = new Error("enough");
+    service.decisions.push("silence");
+    service.asked = () => setImmediate(() => over.abort(reason));
+    await assert.rejects(limiter.acquire({ model: "gpt-5", signal: over.signal, requestId }), (e) => e === reason);
+    service.asked = () => {};
+  };
+  await gone();
+  await until(() => service.released.length === 1, "it is taken back");
+  assert.equal(service.released[0]!.outcome, Outcome.OUTCOME_UNSENT);
+  const [first, second] = service.acquired;
+  assert.deepEqual([second!.requestId, second!.attempt, seconds(second!.block), seconds(second!.maxWait)], [first!.requestId, first!.attempt, 0, 0]);
+
+  service.reset();
+  await gone("mine");
+  await gone();
+  await until(() => service.released.length === 1, "the other is taken back");
+  assert.deepEqual(service.acquired.map((a) => a.requestId === "mine"), [true, false, false]);
+
+  service.reset();
+  service.decisions.push("silence", service.rejected());
+  const over = new AbortController();
+  service.asked = () => setImmediate(() => over.abort());
+  await assert.rejects(limiter.acquire({ model: "gpt-5", signal: over.signal }));
+  await limiter.close();
+  assert.deepEqual([service.acquired.length, service.released.length], [2, 0], "what was not granted is left");
 }));
 
 test("without patience a service that is away is asked once", () => using({}, async (limiter) => {

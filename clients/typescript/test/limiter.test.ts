@@ -18,9 +18,7 @@ import { Service, until } from "./world.js";
 let service: Scripted;
 before(async () => { service = await Scripted.start(); });
 after(() => service.close());
-beforeEach(() => {
-  for (const list of [service.acquired, service.released, service.renewed, service.decisions, service.advice, service.refusals]) list.length = 0;
-});
+beforeEach(() => service.reset());
 
 async function using(options: Options, run: (limiter: Limiter) => Promise<void>): Promise<void> {
   const limiter = new Limiter({ address: service.address, project: "search", ...options });
@@ -161,17 +159,21 @@ test("pressure is told when it changes", async () => {
   });
 });
 
-test("the minute of this process holds requests and tokens", async () => {
+test("the minute of this process holds requests and tokens, and who came first goes first", () => {
   const limit = new LocalLimit({ requests: 2, tokens: 100 });
-  await limit.enter(60, now());
-  await assert.rejects(limit.enter(101, now() + 1000), (e) => e instanceof Rejected && e.reason === "LOCAL_LIMIT" && e.retryAfter === undefined);
-  await assert.rejects(limit.enter(60, now() + 50), (e) => e instanceof Rejected && e.retryAfter! > 59 && e.retryAfter! <= 60);
-  await limit.enter(40, now());
-  await assert.rejects(limit.enter(0, now() + 50), Rejected);
-  const reason = new Error("enough");
-  await assert.rejects(limit.enter(0, now() + 90, AbortSignal.abort(reason)), (e) => e === reason);
-  const none = new LocalLimit({ requests: 0, tokens: 100 });
-  await assert.rejects(none.enter(1, now() + 1000), Rejected);
+  limit.reserve(60, now());
+  assert.throws(() => limit.reserve(101, now() + 1000), (e) => e instanceof Rejected && e.reason === "LOCAL_LIMIT" && e.retryAfter === undefined);
+  assert.throws(() => limit.reserve(60, now() + 50), (e) => e instanceof Rejected && e.retryAfter! > 59 && e.retryAfter! <= 60);
+  const second = limit.reserve(40, now());
+  assert.ok(second.at <= now());
+  assert.throws(() => limit.reserve(0, now() + 50), Rejected);
+  const third = limit.reserve(60, now() + 61), fourth = limit.reserve(1, now() + 61);
+  assert.ok(third.at > now() + 59 && fourth.at >= third.at);
+  limit.cancel(fourth);
+  assert.throws(() => limit.reserve(60, now() + 61), Rejected, "the next minute has no room either");
+  limit.cancel(third);
+  assert.equal(limit.reserve(60, now() + 61).at, third.at);
+  assert.throws(() => new LocalLimit({ requests: 0, tokens: 100 }).reserve(1, now() + 1000), Rejected);
 });
 
 test("a service that does not answer is left out, and asked again when it is well", async () => {

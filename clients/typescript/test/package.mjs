@@ -47,11 +47,17 @@ try {
 
   writeFileSync(join(folder, "both.mjs"), `
     import { createRequire } from "node:module";
+    import * as esm from "watermaster";
     import { withOptions } from "watermaster";
-    const { Limiter } = createRequire(import.meta.url)("watermaster");
+    const { CallError, Limiter, Rejected, WatermasterError } = createRequire(import.meta.url)("watermaster");
     console.log(withOptions({ project: "chat" }, () => new Limiter().call({}).project));
+    const error = new Rejected("GATED", undefined, [], "no"), limiter = new Limiter();
+    class Mine extends esm.Rejected {}
+    console.log(error instanceof esm.Rejected, error instanceof esm.WatermasterError, !(error instanceof esm.CallError), !(error instanceof Mine),
+      new Mine("GATED", undefined, [], "no") instanceof Mine, new esm.CallError(5, "no") instanceof WatermasterError, !(new esm.CallError(5, "no") instanceof Rejected),
+      !(null instanceof esm.Limiter), esm.fetch(limiter).limiter === limiter);
   `);
-  assert.equal(run("node", "both.mjs"), "chat\n", "the context is one, however the package was loaded");
+  assert.equal(run("node", "both.mjs"), "chat\n" + Array(9).fill("true").join(" ") + "\n", "the context and the classes are one, however the package was loaded");
 
   for (const name of ["a.mts", "a.cts", "b.ts"]) writeFileSync(join(folder, name), typed);
   const tsc = join(here, "node_modules/typescript/bin/tsc");

@@ -11,7 +11,11 @@ export class Scripted {
   readonly acquired: AcquireRequest[] = [];
   readonly released: ReleaseRequest[] = [];
   /** Decides the next calls, in turn; when there are none left all are granted. */
-  readonly decisions: (Decision | { code: number; message: string })[] = [];
+  readonly decisions: (Decision | { code: number; message: string } | "silence")[] = [];
+  /** For how many milliseconds each caller waits for the answer to its Acquire. */
+  readonly patience: number[] = [];
+  /** Called with each Acquire, before it is decided. */
+  asked: () => void = () => {};
   /** Advises on the next releases of failures. */
   readonly advice: (Advice | undefined)[] = [];
   readonly renewed: string[][] = [];
@@ -26,7 +30,10 @@ export class Scripted {
     const service: LimiterServiceServer = {
       acquire(call: ServerUnaryCall<AcquireRequest, AcquireResponse>, reply: sendUnaryData<AcquireResponse>) {
         self.acquired.push(call.request);
+        self.patience.push(Number(call.getDeadline()) - Date.now());
+        self.asked();
         const decision = self.decisions.shift() ?? self.granted();
+        if (decision === "silence") return;
         if ("code" in decision) return reply({ code: decision.code, details: decision.message });
         reply(null, {
           requestId: call.request.requestId, decision,
@@ -52,6 +59,12 @@ export class Scripted {
     });
     self = new Scripted(`127.0.0.1:${port}`, () => server.forceShutdown());
     return self;
+  }
+
+  /** Forgets what was, and what was to come. */
+  reset(): void {
+    for (const list of [this.acquired, this.patience, this.released, this.renewed, this.decisions, this.advice, this.refusals]) list.length = 0;
+    this.asked = () => {};
   }
 
   granted(target: Partial<NonNullable<Granted["target"]>> = {}, seconds = 30, renewEvery?: number): Decision {
