@@ -41,6 +41,7 @@ def test_least_in_flight(services: Any, make: Any) -> None:
     for t in threads:  # one of them is held
         t.start()
     held.count("Acquire", 1)
+    eventually(lambda: sum(t.is_alive() for t in threads) == 1)  # the other one is over
     before = len(services[1].of("Acquire"))
     for _ in range(6):
         limiter.ask(limiter.acquire(model="m")._ask).release_for_advice()
