@@ -37,10 +37,16 @@ def test_least_in_flight(services: Any, make: Any) -> None:
     held = services[0]
     held.answers["Acquire"] = lambda m, c: (free.wait(10), held.answer(m, c))[1]
     limiter = make(*services)
-    threads = [threading.Thread(target=limiter.ask, args=(limiter.acquire(model="m")._ask,)) for _ in range(2)]
+    leases = []  # what is dropped is released, in the background, which is a call in flight, too
+
+    def ask() -> None:
+        leases.append(limiter.ask(limiter.acquire(model="m")._ask))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
     for t in threads:  # one of them is held
         t.start()
     held.count("Acquire", 1)
+    eventually(lambda: len(leases) == 1)
     before = len(services[1].of("Acquire"))
     for _ in range(6):
         limiter.ask(limiter.acquire(model="m")._ask).release_for_advice()

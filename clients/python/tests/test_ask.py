@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from typing import Any
 
@@ -234,6 +235,101 @@ def test_grant_that_meets_a_cancelled_task_goes_back(service: Any, make: Any) ->
 
     asyncio.run(main())
     assert service.count("Release", 1) == [pb.ReleaseRequest(lease_id="L1", outcome=pb.OUTCOME_UNSENT)]
+
+
+@pytest.fixture
+def held(service: Any) -> dict[tuple[str, int], str]:
+    """Has the service, as the real one does, keep the grant of a key; the first caller never hears of it."""
+    leases: dict[tuple[str, int], str] = {}
+
+    def acquire(request: Any, context: Any) -> Any:
+        key = request.request_id, request.attempt
+        if key in leases:
+            return granted(leases[key])
+        leases[key] = f"L{len(leases) + 1}"
+        service.hold(context).wait(10)
+        return pb.AcquireResponse()
+
+    service.answers["Acquire"] = acquire
+    return leases
+
+
+@pytest.mark.parametrize("chosen", [None, "mine"])
+def test_grant_in_transit_to_a_cancelled_task_goes_back(
+    service: Any, make: Any, held: Any, chosen: str | None
+) -> None:
+    limiter = make(service)
+
+    async def main() -> None:
+        ask = limiter.acquire(model="m", max_wait=9, request_id=chosen)._ask
+        task = asyncio.ensure_future(limiter.ask_async(ask))
+        await asyncio.to_thread(service.count, "Acquire", 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    service.until(lambda: service.cancelled == 1)
+    limiter._courier.flush(5)
+    if chosen:  # the caller may come back under its key
+        assert len(service.of("Acquire")) == 1 and service.of("Release") == []
+        return
+    first, again = service.count("Acquire", 2)
+    assert service.count("Release", 1) == [pb.ReleaseRequest(lease_id="L1", outcome=pb.OUTCOME_UNSENT)]
+    assert (again.request_id, again.attempt) == (first.request_id, first.attempt)
+    assert again.HasField("block") and again.HasField("max_wait")
+    assert again.block == dur(0) and again.max_wait == dur(0)
+    assert len(service.of("Acquire")) == 2
+
+
+def test_grant_in_transit_to_an_interrupted_thread_goes_back(service: Any, make: Any, held: Any) -> None:
+    limiter = make(service)
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        service.count("Acquire", 1)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt), limiter.acquire(model="m"):
+        pass
+    thread.join()
+    assert service.count("Release", 1) == [pb.ReleaseRequest(lease_id="L1", outcome=pb.OUTCOME_UNSENT)]
+
+
+def test_grant_of_an_ask_that_timed_out_goes_back(service: Any, make: Any, clock: Any) -> None:
+    """No answer to the call that was granted, and none until the patience ends; then the service is back."""
+    leases: list[str] = []
+
+    def acquire(request: Any, context: Any) -> Any:
+        leases.append(request.request_id)
+        if request.max_wait.seconds == 0 and request.HasField("max_wait"):
+            return granted("L1")
+        return context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the answer was lost")
+
+    service.answers["Acquire"] = acquire
+    limiter = make(service, clock=clock)
+    with pytest.raises(watermaster.Unavailable):
+        limiter.ask(limiter.acquire(model="m", max_wait=1)._ask)
+    assert service.count("Release", 1) == [pb.ReleaseRequest(lease_id="L1", outcome=pb.OUTCOME_UNSENT)]
+    assert len(set(leases)) == 1
+
+
+def test_taking_back_ends_with_the_grant(service: Any, make: Any, clock: Any) -> None:
+    """While the service is away it is tried, until the grant would have ended by itself."""
+    service.answers["Acquire"] = failing(
+        grpc.StatusCode.DEADLINE_EXCEEDED, 1, failing(grpc.StatusCode.UNAVAILABLE)
+    )
+    limiter = make(service, clock=clock, lease_ttl=30.0)
+    with pytest.raises(watermaster.Unavailable):
+        limiter.ask(limiter.acquire(model="m", max_wait=0)._ask)
+    service.count("Acquire", 2)
+    clock.advance(31)
+    limiter._courier.nudge()
+    assert limiter._courier.flush(5)
+    assert limiter.dropped == 0
 
 
 def test_many_threads_and_loops_at_once(service: Any, make: Any) -> None:

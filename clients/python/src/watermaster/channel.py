@@ -80,9 +80,10 @@ def _prepare() -> None:
     if not _prepared:
         _prepared = True
         grpc.insecure_channel("127.0.0.1:1").close()  # connects to nothing
-        os.register_at_fork(
-            before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-        )
+        if hasattr(os, "register_at_fork"):  # Windows has none
+            os.register_at_fork(
+                before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+            )
 
 
 class Address:

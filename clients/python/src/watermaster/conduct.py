@@ -13,10 +13,12 @@ import os
 import random
 import re
 import threading
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from . import form, way
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
 _PREFIX = "x-watermaster-"
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LONGEST_RETRY = 120.0  # seconds; an advice to wait longer is for the caller to take
+_PATIENCE = 30.0  # seconds from the first ask that a caller without max_wait gives further attempts
+_EXCLUDED = 64  # accounts that a request may exclude; see limiter.proto
 _REMEMBERED = 1024  # responses whose size is kept for those that build on them
 
 
@@ -228,8 +231,12 @@ class Conduct:
         repeated = _retry_count(headers)
         retries, tries = max(0, options.retries - repeated), 0
         question = self._question(request, outgoing.url, call, request_id)
+        patience = began + _PATIENCE if deadline is None else deadline
         excluded: list[str] = []
-        failed: Answer | None = None  # the provider's own, of the attempt before
+        failed: Answer | BaseException | None = None  # the provider's own, of the attempt before
+        # Around the account that failed, and when that may be asked again. Another one need not be spared for as
+        # long; where there is none, the call goes back to it in time.
+        detour: tuple[str, float] | None = None
         at_least = repeated
         while True:
             question.attempt = self.limiter.attempt(request_id, at_least) if call.request_id else at_least
@@ -241,7 +248,13 @@ class Conduct:
                 lease: Lease = yield Wait(question, deadline)
             except Rejected as no:
                 if failed is not None:
-                    return self._last(failed)
+                    if detour is None or no.reason != "NO_TARGET":
+                        return self._last(failed)
+                    (account, until), detour = detour, None
+                    if not (yield from self._pause(max(0.0, until - self._now()), patience)):
+                        return self._last(failed)
+                    excluded.remove(account)
+                    continue
                 said_, body = form.refusal(
                     request.wire, request_id, no.reason, no.retry_after, no.binding, no.message
                 )
@@ -252,18 +265,19 @@ class Conduct:
                 code = error.code if isinstance(error, CallError) else "UNAVAILABLE"
                 status, said_, body = form.trouble(request.wire, request_id, code, error.message)
                 return Answer(status, list(said_.items()), body)
+            detour = None
             account = lease.target.account if lease.target is not None else ""
             addressed = self._address(request, outgoing, lease, bool(call.route))
             if addressed is None:
                 lease.release(Outcome.UNSENT)
-                if account in excluded or len(excluded) >= 64:
-                    status, said_, body = form.trouble(
-                        request.wire,
-                        request_id,
-                        "INTERNAL",
-                        f"account {account} was granted again, which this worker cannot call",
-                    )
-                    return Answer(status, list(said_.items()), body)
+                if account in excluded or len(excluded) >= _EXCLUDED:  # or it would be granted for ever
+                    if failed is not None:
+                        return self._last(failed)
+                    said_, body = form.refusal(
+                        request.wire, request_id, "NO_TARGET", None, (),
+                        f"the service grants {account}, of which there is no key here",
+                    )  # fmt: skip
+                    return Answer(429, list(said_.items()) + self._pressed(lease), body)
                 excluded.append(account)
                 continue
             if not lease.in_time():
@@ -278,8 +292,9 @@ class Conduct:
                 continue
             except NotSent as error:
                 lease.release(Outcome.UNSENT)
-                if tries == retries or not (yield from self._pause(_backoff(tries), deadline)):
-                    raise (error.__cause__ or error) from None
+                failed = error.__cause__ or error
+                if tries == retries or not (yield from self._pause(_backoff(tries), patience)):
+                    raise failed from None
                 tries += 1
                 continue
             except BaseException:
@@ -301,17 +316,26 @@ class Conduct:
                 lease.release(Outcome.UNSPECIFIED, None, Observation(answer.status, rates, ""), started_after)
                 raise
             observation = Observation(answer.status, rates, form.told_body(answer.status, answer.body))
+            if tries == retries:
+                lease.release(observation=observation, started_after=started_after)
+                return self._last(answer)
             advice: Advice | None = yield Settle(
                 lease, {"observation": observation, "started_after": started_after}
             )
             if advice is None:
                 advice = _own_advice(answer, tries)
-            if tries == retries or not advice.retry or not (yield from self._pause(advice.retry_after, deadline)):
+            if not advice.retry:
+                return self._last(answer)
+            after = advice.retry_after or 0.0
+            others = account and len(question.accounts) != 1
+            if advice.other_target and others and account not in excluded and len(excluded) < _EXCLUDED:
+                excluded.append(account)
+                detour = account, self._now() + after
+                after = 0.0
+            if not (yield from self._pause(after, patience)):
                 return self._last(answer)
             tries += 1
             failed = answer
-            if advice.other_target and account and account not in excluded:
-                excluded.append(account)
 
     def _question(self, request: Request, url: str, call: Call, request_id: str) -> Question:
         options = self.options
@@ -400,36 +424,47 @@ class Conduct:
             told.append((_PREFIX + "agent-profile", pressure.agent_profile))
         return told
 
-    def _pause(self, seconds: float | None, deadline: float | None) -> Generator[Step, Any, bool]:
-        """Waits before a further attempt; None: not at all. False: the patience does not last until then."""
-        seconds = seconds or 0.0
-        if seconds > _LONGEST_RETRY or (deadline is not None and self._now() + seconds >= deadline):
+    def _pause(self, seconds: float, until: float) -> Generator[Step, Any, bool]:
+        """Waits before a further attempt. False: the patience, which ends at until, does not last so long."""
+        if self._now() + seconds > until:
             return False
         if seconds > 0:
             yield Sleep(seconds)
         return True
 
-    def _last(self, answer: Answer) -> Answer:
+    def _last(self, failed: Answer | BaseException) -> Answer:
         """Hands a failure on, and keeps the SDK from trying again what was tried here."""
+        if isinstance(failed, BaseException):
+            raise failed from None
         if self.options.retries > 0:
-            answer.headers = [(name, value) for name, value in answer.headers if name.lower() != "x-should-retry"]
-            answer.headers.append(("x-should-retry", "false"))
-        return answer
+            failed.headers = [(name, value) for name, value in failed.headers if name.lower() != "x-should-retry"]
+            failed.headers.append(("x-should-retry", "false"))
+        return failed
 
 
 def _backoff(tries: int) -> float:
-    """Seconds before a further try when nobody says: half a second, doubled by each, up to a quarter less."""
-    return 0.5 * 2.0 ** min(tries, 10) * (0.75 + random.random() / 4)
+    """Seconds before a further try when nobody says: 0.5, doubled by each, at most 8, up to a quarter less."""
+    return min(8.0, 0.5 * 2.0 ** min(tries, 10)) * (0.75 + random.random() / 4)
 
 
 def _own_advice(answer: Answer, tries: int) -> Advice:
     """What to do about a failure while nobody advises."""
     if answer.status not in (408, 409, 429) and answer.status < 500:
         return Advice(retry=False)
-    try:
-        return Advice(retry=True, retry_after=max(0.0, float(answer.get("retry-after") or "")))
-    except ValueError:  # none, or a date
-        return Advice(retry=True, retry_after=_backoff(tries))
+    if (answer.get("x-should-retry") or "").lower() == "false":
+        return Advice(retry=False)
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = answer.get(name) or ""
+        try:
+            after = float(value) * unit
+        except ValueError:
+            try:
+                after = max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+            except (ValueError, TypeError, IndexError, OverflowError):
+                continue
+        if 0 <= after < math.inf:
+            return Advice(retry=True, retry_after=after)
+    return Advice(retry=True, retry_after=_backoff(tries))
 
 
 def clean(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -54,7 +55,7 @@ class Courier:
         self._opened: deque[tuple[str, float, float]] = deque()  # id, every, due; not seen by the thread yet
         self._wake_at = NEVER
         self._stopped = self._retired = False
-        self._queue: list[tuple[int, pb.ReleaseRequest]] = []  # a heap, the oldest first
+        self._queue: list[tuple[int, pb.ReleaseRequest | _TakeBack]] = []  # a heap, the oldest first
         self._number = 0
         self._sending = 0
         self._failures = 0
@@ -79,6 +80,18 @@ class Courier:
         """Delivers a release in the background. Safe in finalizers."""
         if not self._stopped:
             self._post(partial(self._enqueue, request))
+
+    def take_back(self, request: pb.AcquireRequest, ttl: float) -> None:
+        """Gives back, in the background, what an Acquire may have been granted just as its caller went.
+
+        Asked once more, its key tells. After ttl seconds the service has ended such a grant by itself.
+        """
+        if not self._stopped:
+            again = pb.AcquireRequest()
+            again.CopyFrom(request)
+            again.block.CopyFrom(answer.duration(0.0))
+            again.max_wait.CopyFrom(answer.duration(0.0))
+            self._post(partial(self._queue_up, _TakeBack(again, self.clock.now() + ttl)))
 
     def release_now(self, request: pb.ReleaseRequest, timeout: float) -> Advice | None:
         return run(self._releasing(request, timeout))
@@ -214,10 +227,13 @@ class Courier:
 
     def _enqueue(self, request: pb.ReleaseRequest) -> None:
         self._forget(request.lease_id)
+        self._queue_up(request)
+
+    def _queue_up(self, request: pb.ReleaseRequest | _TakeBack) -> None:
         self._number += 1
         self._keep(self._number, request)
 
-    def _keep(self, number: int, request: pb.ReleaseRequest) -> None:
+    def _keep(self, number: int, request: pb.ReleaseRequest | _TakeBack) -> None:
         heapq.heappush(self._queue, (number, request))
         if len(self._queue) > QUEUE:
             heapq.heappop(self._queue)
@@ -233,18 +249,38 @@ class Courier:
     def _send(self, now: float) -> None:
         while self._queue and self._sending < WINDOW and now >= self._not_before:
             number, request = heapq.heappop(self._queue)
+            if isinstance(request, _TakeBack):
+                if now < request.until:
+                    self._sending += 1
+                    done = partial(self._taken_back, number, request)
+                    self._call(self.pool.pick(), "Acquire", request.key, 5.0, done)
+                continue
             self._sending += 1
             self._call(self.pool.pick(), "Release", request, 5.0, partial(self._released, number, request))
+
+    def _taken_back(self, number: int, request: _TakeBack, error: grpc.RpcError | None, response: Any) -> None:
+        self._sending -= 1
+        if error is None:
+            if response.WhichOneof("decision") == "granted":
+                self._queue_up(
+                    pb.ReleaseRequest(lease_id=response.granted.lease_id, outcome=pb.OUTCOME_UNSENT)
+                )
+        elif away(error):
+            self._back_off()
+            self._keep(number, request)
+
+    def _back_off(self) -> None:
+        now = self.clock.now()
+        if now >= self._not_before:  # once for all that were on their way
+            self._not_before = now + backoff(self._failures)
+            self._failures += 1
 
     def _released(self, number: int, request: pb.ReleaseRequest, error: grpc.RpcError | None, _: Any) -> None:
         self._sending -= 1
         if error is None:
             self._failures, self._not_before = 0, 0.0
         elif away(error):
-            now = self.clock.now()
-            if now >= self._not_before:  # once for all that were on their way
-                self._not_before = now + backoff(self._failures)
-                self._failures += 1
+            self._back_off()
             self._keep(number, request)
         elif error.code() == grpc.StatusCode.INVALID_ARGUMENT and (
             request.HasField("observation") or request.HasField("usage")
@@ -347,6 +383,14 @@ class Courier:
         rpc.add_done_callback(arrived)
 
 
+@dataclass
+class _TakeBack:
+    """An Acquire whose caller has gone, to be asked once more if that is done before until."""
+
+    key: pb.AcquireRequest
+    until: float
+
+
 class _Cancelled(grpc.RpcError):
     """A call that gRPC gave up by itself, as it does when a channel closes."""
 
@@ -377,4 +421,5 @@ def _after_fork() -> None:
 
 
 atexit.register(_at_exit)
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # Windows has none
+    os.register_at_fork(after_in_child=_after_fork)

@@ -52,7 +52,8 @@ class Pause:
 class Exchange:
     """A step that is one call. Raises grpc.RpcError.
 
-    lost is told of an answer that came although its asyncio task was cancelled.
+    Who stops waiting leaves it to lost: with the answer that came nevertheless, or None, as one may have been on
+    its way.
     """
 
     __slots__ = ("address", "lost", "method", "request", "timeout")
@@ -78,10 +79,11 @@ class Exchange:
             rpc = self.address.start(self.method, self.request, self.timeout)
             try:
                 return rpc.result()
-            except BaseException:
-                if not rpc.done():  # KeyboardInterrupt
-                    rpc.cancel()
-                    rpc.add_done_callback(self._drop)
+            except (grpc.RpcError, grpc.FutureCancelledError):
+                raise
+            except BaseException:  # KeyboardInterrupt
+                rpc.cancel()  # does nothing to a call that is done
+                rpc.add_done_callback(self._drop)
                 raise
 
     async def wait_async(self) -> Any:
@@ -110,8 +112,8 @@ class Exchange:
             return rpc.result()
 
     def _drop(self, rpc: Any) -> None:
-        if self.lost is not None and rpc.done() and not rpc.cancelled() and rpc.exception() is None:
-            self.lost(rpc.result())
+        if self.lost is not None:
+            self.lost(None if rpc.cancelled() or rpc.exception() is not None else rpc.result())
 
 
 def run(steps: Steps[T]) -> T:

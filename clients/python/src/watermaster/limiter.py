@@ -9,6 +9,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal
 
@@ -242,6 +243,19 @@ class Limiter:
         await self.aclose()
 
     def _asking(self, ask: Ask, deadline: float | None) -> Steps[Lease]:
+        # An Acquire that was not answered in time may have been granted.
+        open_: list[pb.AcquireRequest] = []
+        try:
+            lease = yield from self._until_granted(ask, deadline, open_)
+        except BaseException:
+            self._take_back(ask, open_)
+            raise
+        self._take_back(ask, open_)
+        return lease
+
+    def _until_granted(
+        self, ask: Ask, deadline: float | None, unanswered: list[pb.AcquireRequest]
+    ) -> Steps[Lease]:
         now = self._clock.now
         first = now()
         if deadline is None and ask.call.max_wait is not None:
@@ -263,11 +277,15 @@ class Limiter:
                 continue
             address = self._pool.pick(tried)
             left = _BLOCK if deadline is None else max(0.0, min(_BLOCK, deadline - asked_at))
+            unanswered.clear()
+            lost = partial(self._lost, ask, request)
             try:
-                response = yield Exchange(address, "Acquire", request, left + _GRACE, self._lost)
+                response = yield Exchange(address, "Acquire", request, left + _GRACE, lost)
             except grpc.RpcError as e:
                 if not away(e):
                     raise self._bug(e) from None
+                if e.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                    unanswered.append(request)
                 self._pool.failed(address)
                 outage = asked_at if outage is None else outage
                 tried.add(address)
@@ -313,9 +331,7 @@ class Limiter:
 
     def _lease(self, ask: Ask, attempt: int, asked_at: float, first: float, granted: pb.Granted) -> Lease:
         target = granted.target
-        if granted.HasField("renew_every"):
-            self._courier.open(granted.lease_id, max(0.01, seconds(granted.renew_every)))
-        return Lease(
+        lease = Lease(
             ask.request_id,
             attempt,
             asked_at,
@@ -326,10 +342,20 @@ class Limiter:
             pressure=self.pressure,
             courier=self._courier,
         )
+        if granted.HasField("renew_every"):
+            self._courier.open(granted.lease_id, max(0.01, seconds(granted.renew_every)))
+        return lease
 
-    def _lost(self, response: pb.AcquireResponse) -> None:
-        if response.WhichOneof("decision") == "granted":
+    def _lost(self, ask: Ask, request: pb.AcquireRequest, response: pb.AcquireResponse | None) -> None:
+        if response is None:
+            self._take_back(ask, [request])
+        elif response.WhichOneof("decision") == "granted":
             self._courier.release(pb.ReleaseRequest(lease_id=response.granted.lease_id, outcome=pb.OUTCOME_UNSENT))
+
+    def _take_back(self, ask: Ask, unanswered: list[pb.AcquireRequest]) -> None:
+        # Under a key of the caller's own choice it may come back, and gets the grant then.
+        if unanswered and not ask.call.request_id:
+            self._courier.take_back(unanswered.pop(), self.options.lease_ttl)
 
     def _away(self, outage: float | None, now: float) -> bool:
         since = self._pool.away_since
@@ -467,4 +493,5 @@ def _after_fork() -> None:
             limiter._window.lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # Windows has none
+    os.register_at_fork(after_in_child=_after_fork)

@@ -52,7 +52,7 @@ def test_tried_again_as_advised(stage: Stage, fake: Fake) -> None:
     fake.answers["Release"] = advises(retry=True, retry_after=dur(3), other_target=True)
     clock = Hands()
     response = stage.post(stage.client(clock=clock))
-    assert (response.status_code, response.content, clock.slept) == (200, ANSWER, [3, 3])
+    assert (response.status_code, response.content, clock.slept) == (200, ANSWER, [])  # others need not wait
     asked, told = fake.of("Acquire"), released(fake, 3)
     assert [ask.attempt for ask in asked] == [0, 1, 2]
     assert [list(ask.constraints.exclude_accounts) for ask in asked] == [[], ["main"], ["main", "other"]]
@@ -62,6 +62,58 @@ def test_tried_again_as_advised(stage: Stage, fake: Fake) -> None:
         (UNSPECIFIED, 200, ""),
     ]
     assert dict(told[0].observation.headers) == {"retry-after": "17"}
+
+
+def only(account: str) -> Any:
+    """Grants one account, and nothing where it is excluded."""
+    grant = grants(account)
+
+    def answer(request: Any, context: Any) -> pb.AcquireResponse:
+        if account in request.constraints.exclude_accounts:
+            return pb.AcquireResponse(rejected=pb.Rejected(reason=pb.REASON_NO_TARGET))
+        return grant(request, context)
+
+    return answer
+
+
+@pytest.mark.parametrize(("after", "options", "tried"), [
+    (3, {}, True), (30.5, {}, False), (30.5, {"max_wait": 31.0}, True), (3, {"max_wait": 2.0}, False),
+])  # fmt: skip
+def test_no_other_target(stage: Stage, fake: Fake, after: float, options: Any, tried: bool) -> None:
+    """Where there is no other account the same one is asked when it may be, if the patience lasts until then."""
+    answers = iter([(529, b"busy"), (200, ANSWER)])
+    stage.answer = lambda handler, _: reply(handler, *reversed(next(answers)))
+    fake.answers["Acquire"] = only("main")
+    fake.answers["Release"] = advises(retry=True, retry_after=dur(after), other_target=True)
+    clock = Hands()
+    response = stage.post(stage.client(clock=clock, **options))
+    asked = fake.of("Acquire")
+    assert [list(ask.constraints.exclude_accounts) for ask in asked] == [[], ["main"], []][: 2 + tried]
+    assert [ask.attempt for ask in asked] == [0, 1, 2][: 2 + tried]
+    if tried:
+        assert (response.status_code, clock.slept) == (200, [after])
+    else:
+        assert (response.status_code, response.content, clock.slept) == (529, b"busy", [])
+        assert response.headers["x-should-retry"] == "false"
+
+
+def test_no_other_account_to_ask_for(stage: Stage, fake: Fake) -> None:
+    """A worker that has the key of one account only does not ask for another."""
+    answers = iter([(500, b"oh"), (200, ANSWER)])
+    stage.answer = lambda handler, _: reply(handler, *reversed(next(answers)))
+    fake.answers["Release"] = advises(retry=True, retry_after=dur(3), other_target=True)
+    clock = Hands()
+    assert stage.post(stage.client(clock=clock, account="main")).status_code == 200
+    assert clock.slept == [3]
+    assert [list(ask.constraints.exclude_accounts) for ask in fake.of("Acquire")] == [[], []]
+
+
+def test_excluded_and_granted_again(stage: Stage, fake: Fake) -> None:
+    fake.answers["Acquire"] = grants("other")
+    response = stage.post(stage.client(account="main"))
+    assert (response.status_code, response.headers["x-watermaster-reason"]) == (429, "NO_TARGET")
+    assert "other" in response.json()["error"]["message"] and response.headers["x-should-retry"] == "false"
+    assert [told.outcome for told in released(fake, 2)] == [UNSENT] * 2 and stage.seen == []
 
 
 @pytest.mark.parametrize(("retries", "want"), [(0, None), (1, "false")])
@@ -80,12 +132,14 @@ def test_no_advice(stage: Stage, fake: Fake) -> None:
     stage.answer = lambda handler, _: reply(handler, b"{}", 400)
     assert stage.post(stage.client()).status_code == 400
     released(fake)
-    waits = iter([{"retry_after": "2"}, {}])
-    stage.answer = lambda handler, _: reply(handler, b"{}", 500, **next(waits, {}))
+    past = "Wed, 21 Oct 2015 07:28:00 GMT"
+    waits = iter([{"retry_after": "2"}, {}, {"retry_after": "9", "retry_after_ms": "20"}, {"retry_after": past}])
+    stage.answer = lambda handler, _: reply(handler, b"{}", 500, **next(waits, {"x_should_retry": "false"}))
     clock = Hands()
-    assert stage.post(stage.client(clock=clock)).status_code == 500
-    released(fake, 4)
+    assert stage.post(stage.client(clock=clock, retries=5)).status_code == 500
+    released(fake, 6)
     assert clock.slept[0] == 2 and 0.75 <= clock.slept[1] <= 1
+    assert clock.slept[2:] == [0.02], "a date that has passed is now; and the provider's no is a no"
 
 
 def test_patience_ends_before_another_try(stage: Stage, fake: Fake) -> None:
