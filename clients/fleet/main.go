@@ -39,7 +39,7 @@ func show(ctx context.Context) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	p := plan{
 		root: root, binary: root + "/.bin/watermaster", dir: dir, languages: languages(root),
-		workers: *workers, crews: 3, budget: standard, warm: 2 * standard.hold(), measured: max(1, (*measured).Round(standard.hold())/standard.hold()) * standard.hold(),
+		workers: *workers, crews: 3, budget: standard, warm: 2 * standard.hold(), measured: max(1, measured.Round(standard.hold())/standard.hold()) * standard.hold(),
 		ttl: 5 * time.Second, progress: os.Stderr,
 	}
 	p.say("without the wrapper:")
