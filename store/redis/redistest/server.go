@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // A Server is a redis-server that the test started.
@@ -128,6 +131,20 @@ func (s *Server) ping() error {
 		err = errors.New(string(b[:n]))
 	}
 	return err
+}
+
+// Written waits until all that was answered is in the append-only file. While the disk takes
+// its time to sync, Redis holds back what it appends, for up to 2 s, and answers all the same.
+func (s *Server) Written() {
+	s.t.Helper()
+	c := goredis.NewClient(&goredis.Options{Addr: s.Address()})
+	defer func() { _ = c.Close() }()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if info, err := c.Info(context.Background(), "persistence").Result(); err == nil && strings.Contains(info, "aof_buffer_length:0\r") {
+			return
+		}
+	}
+	s.t.Fatal("the append-only file is not written")
 }
 
 // Kill ends the server as kill -9 does. Its files stay.

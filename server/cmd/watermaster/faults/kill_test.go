@@ -34,8 +34,8 @@ func TestRedisKilled(t *testing.T) {
 	l.end()
 }
 
-// What was acknowledged is in the append-only file: with Redis killed and every replica
-// gone, new ones know every lease.
+// What is in the append-only file is not lost: with Redis killed and every replica gone, new
+// ones know every lease.
 func TestAllKilled(t *testing.T) {
 	heavy(t)
 	s := redistest.Start(t)
@@ -50,6 +50,7 @@ func TestAllKilled(t *testing.T) {
 			}
 			leases = append(leases, g.LeaseId)
 		}
+		s.Written()
 		s.Kill()
 		a.kill()
 		b.kill()
