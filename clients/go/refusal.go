@@ -100,6 +100,7 @@ func refuse(req *http.Request, w wire, requestID string, r *Rejected) *http.Resp
 	}
 	resp := answer(req, w, http.StatusTooManyRequests, requestID, errorBody{message, kind, "rate_limit_exceeded", "rate_limit_error"})
 	resp.Header.Set(headerReason, string(r.Reason))
+	r.Pressure.tell(resp.Header)
 	if r.RetryAfter != nil {
 		resp.Header.Set("Retry-After", strconv.FormatInt(int64((max(*r.RetryAfter, 0)+time.Second-1)/time.Second), 10))
 	}
@@ -119,12 +120,14 @@ func failed(req *http.Request, w wire, requestID string, err error) *http.Respon
 		return refuse(req, w, requestID, rejected)
 	case errors.As(err, &unavailable):
 		return answer(req, w, http.StatusServiceUnavailable, requestID,
-			errorBody{unavailable.Error(), "server_error", "watermaster_unavailable", "api_error"})
+			errorBody{unavailable.Error() + "; see that the service runs at the client's address, or set WhenAway", "server_error", "watermaster_unavailable", "api_error"})
 	case errors.As(err, &wrong) && wrong.Code == codes.ResourceExhausted:
-		return refuse(req, w, requestID, &Rejected{Reason: "SERVICE_BUSY", Message: wrong.Message})
+		return refuse(req, w, requestID, &Rejected{
+			Reason: "SERVICE_BUSY", Message: wrong.Message, RetryAfter: new(time.Second),
+		})
 	case errors.As(err, &wrong):
 		status, e := wrongs(wrong.Code)
-		e.message = "watermaster: " + wrong.Message
+		e.message = "watermaster: " + wrong.Message + "; " + e.message
 		return answer(req, w, status, requestID, e)
 	}
 	return answer(req, w, http.StatusInternalServerError, requestID, errorBody{
@@ -132,19 +135,19 @@ func failed(req *http.Request, w wire, requestID string, err error) *http.Respon
 	})
 }
 
-// wrongs gives the status of an error of gRPC, and what providers call it.
+// wrongs gives the status of an error of gRPC, what providers call it, and what to do about it.
 func wrongs(code codes.Code) (status int, e errorBody) {
 	switch code {
 	case codes.InvalidArgument:
-		return http.StatusBadRequest, errorBody{kind: "invalid_request_error", code: "invalid_argument", anthropicKind: "invalid_request_error"}
+		return http.StatusBadRequest, errorBody{"mend the request or the client's options", "invalid_request_error", "invalid_argument", "invalid_request_error"}
 	case codes.Unauthenticated:
-		return http.StatusUnauthorized, errorBody{kind: "invalid_request_error", code: "unauthenticated", anthropicKind: "authentication_error"}
+		return http.StatusUnauthorized, errorBody{"set the client's Token", "invalid_request_error", "unauthenticated", "authentication_error"}
 	case codes.PermissionDenied:
-		return http.StatusForbidden, errorBody{kind: "invalid_request_error", code: "permission_denied", anthropicKind: "permission_error"}
+		return http.StatusForbidden, errorBody{"use a token that is for this organization and project", "invalid_request_error", "permission_denied", "permission_error"}
 	case codes.NotFound:
-		return http.StatusNotFound, errorBody{kind: "invalid_request_error", code: "not_found", anthropicKind: "not_found_error"}
+		return http.StatusNotFound, errorBody{"add it to the service's configuration, or ask for what is there", "invalid_request_error", "not_found", "not_found_error"}
 	}
-	return http.StatusInternalServerError, errorBody{kind: "server_error", code: "watermaster_error", anthropicKind: "api_error"}
+	return http.StatusInternalServerError, errorBody{"see the service's log", "server_error", "watermaster_error", "api_error"}
 }
 
 // seconds writes a duration as a number of seconds, to the millisecond.

@@ -102,7 +102,7 @@ func (c *call) run() (*http.Response, error) {
 				c.giveBack(lease)
 				if !c.exclude(lease.Target.Account) { // or it would be granted again and again
 					return failed(c.req, c.payload.wire, c.ask.RequestID, &Rejected{
-						Reason: NoTarget, Message: "the service grants " + lease.Target.Account + ", of which there is no key here",
+						Reason: NoTarget, Message: "the service grants " + lease.Target.Account + ", of which there is no key here", Pressure: lease.Pressure,
 					}), nil
 				}
 				continue
@@ -272,7 +272,11 @@ func (c *call) tell(resp *http.Response, lease *Lease, waited time.Duration) {
 	h.Set(headerAccount, headerSafe(lease.Target.Account))
 	h.Set(headerModel, headerSafe(lease.Target.Model))
 	h.Set(headerWaited, seconds(waited))
-	p := &lease.Pressure
+	lease.Pressure.tell(h)
+}
+
+// tell says in an answer's headers how scarce things are, where it is known.
+func (p *Pressure) tell(h http.Header) {
 	if p.Level != PressureUnspecified {
 		h.Set(headerPressure, p.Level.String())
 	}
