@@ -103,14 +103,14 @@ test("refusals and mistakes are errors that say what", () => using({}, async (li
 }));
 
 test("a stream that runs long keeps its lease, and all go in one call", () => using({}, async (limiter) => {
-  for (let i = 0; i < 3; i++) service.decisions.push(service.granted({}, 30, 0.4));
+  for (let i = 0; i < 3; i++) service.decisions.push(service.granted({}, 30, 0.15));
   const leases = await Promise.all([1, 2, 3].map(() => limiter.acquire({ model: "gpt-5" })));
   await until(() => service.renewed.length >= 1, "renewals");
   assert.deepEqual(new Set(service.renewed.at(-1)), new Set(leases.map((l) => l.id)));
   for (const lease of leases) lease.end();
   await until(() => service.released.length === 3, "ends");
   const count = service.renewed.length;
-  await new Promise((resolve) => setTimeout(resolve, 450));
+  await new Promise((resolve) => setTimeout(resolve, 200));
   assert.ok(service.renewed.length <= count + 1, "what has ended is not renewed");
 }));
 
