@@ -64,7 +64,7 @@ export class Provider {
     return new Provider(process, url!);
   }
 
-  async report(): Promise<{ calls: number; in_flight: number; statuses: Record<string, number> }> {
+  async report(): Promise<{ calls: number; refused: number; in_flight: number; statuses: Record<string, number> }> {
     return (await globalThis.fetch(`${this.url}/report`)).json() as never;
   }
 
