@@ -50,6 +50,11 @@ export class Service {
     if (token) this.#metadata.set("authorization", `Bearer ${token}`);
   }
 
+  /** Nobody may call any more. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   get size(): number {
     return this.#endpoints.length;
   }

@@ -140,6 +140,23 @@ test("closing tells what is still to be told", async () => {
   assert.equal(service.released.length, 100);
 });
 
+test("a limiter that was closed says so at once, and tells nothing more", async (t) => {
+  const limiter = new Limiter({ address: service.address });
+  const late = await limiter.acquire({ model: "gpt-5" });
+  service.decisions.push({ $case: "wait", value: { retryAfter: { seconds: 0, nanos: 100e6 }, binding: [] } });
+  const waiting = limiter.acquire({ model: "gpt-5" });
+  await until(() => service.acquired.length === 2, "it waits");
+  await limiter.close();
+  await limiter.close();
+  const closed = (e: unknown) => e instanceof Unavailable && /closed/.test(e.message);
+  await assert.rejects(waiting, closed);
+  await assert.rejects(limiter.acquire({ model: "gpt-5" }), closed);
+  await assert.rejects(fetch(limiter)("https://api.openai.com/v1/chat/completions", { method: "POST", body: '{"model":"gpt-5"}' }).then((r) => assert.equal(r.status, 200)));
+  t.mock.method(globalThis, "setTimeout", () => assert.fail("nothing is tried again"));
+  late.end();
+  assert.deepEqual([limiter.droppedReleases, service.released.length, service.acquired.length], [1, 0, 2]);
+});
+
 test("a lease that is let go of is ended as unknown", () => using({}, async (limiter) => {
   await (async () => void (await limiter.acquire({ model: "gpt-5" })))();
   await until(async () => {
