@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
+import { Answer, read, rebuilt } from "./answer.js";
 import { now, sleep } from "./clock.js";
-import { DocumentReader } from "./document.js";
 import { CallError, Rejected, Unavailable } from "./error.js";
 import { EventReader } from "./events.js";
 import { retryAfter, sdkRetries, unsent } from "./header.js";
@@ -8,12 +8,11 @@ import type { Lease } from "./lease.js";
 import type { Ask, Limiter } from "./limiter.js";
 import { observe } from "./observation.js";
 import type { Call, Pressure } from "./options.js";
-import { beginning, passage, type Passing } from "./passage.js";
+import { beginning, passage } from "./passage.js";
 import type { Ratios } from "./ratio.js";
 import { failure, refusal, visible } from "./refusal.js";
 import { withUsage, type Metered } from "./request.js";
 import { accountsOf, follow, type Outgoing, type Reach } from "./target.js";
-import { UsageReader, type Used } from "./usage.js";
 import { Outcome, type Observation } from "./watermaster/v1/limiter.js";
 import { providersOf, type Wire } from "./wire.js";
 
@@ -149,7 +148,7 @@ export async function exchange(shared: Shared, asked: Asked): Promise<Response> 
         response = await asked.send(outgoing.url, outgoing.headers, text);
         if (response.status < 400) return passed(shared, asked, lease, response, hide, startedAfter);
         const { head, body, discard } = await beginning(response.body && streamOf(response.body));
-        failed = { response: rebuilt(response, body, lease, requestId), discard };
+        failed = { response: rebuilt(response, body, headersOf(response, lease, requestId)), discard };
         const seen = seenOf(response.status, response.headers, head);
         if (signal?.aborted) lease.release(Outcome.OUTCOME_UNSPECIFIED, undefined, seen, startedAfter);
         const advice = await lease.releaseForAdvice(Outcome.OUTCOME_UNSPECIFIED, undefined, seen, startedAfter);
@@ -249,46 +248,17 @@ function passed(shared: Shared, asked: Asked, lease: Lease, response: Response, 
       ended ? Outcome.OUTCOME_UNSPECIFIED : Outcome.OUTCOME_UNKNOWN, usage, seenOf(status, headers), startedAfter,
     );
   };
+  const told = headersOf(response, lease, asked.requestId);
+  if (reader instanceof Answer) {
+    const plain = read(response, told, reader, settle, asked.signal);
+    if (plain !== undefined) return plain;
+  }
   const { body } = response;
   if (body === null) {
     reader.finish();
     settle(true);
   }
-  return rebuilt(response, body && passage(streamOf(body), reader, settle, asked.signal), lease, asked.requestId);
-}
-
-/** An answer that is one document. */
-class Answer implements Passing {
-  readonly #wire: Wire;
-  readonly #document = new DocumentReader("usage", "id");
-  ended = false;
-  readonly failure = undefined;
-
-  constructor(wire: Wire) {
-    this.#wire = wire;
-  }
-
-  push(chunk: Uint8Array): Uint8Array[] {
-    this.#document.push(chunk);
-    this.ended = this.#document.whole;
-    return [chunk];
-  }
-
-  finish(): Uint8Array[] {
-    this.ended = true;
-    return [];
-  }
-
-  get used(): Used | undefined {
-    const usage = new UsageReader(this.#wire);
-    usage.add(this.#document.get("usage"));
-    return usage.used;
-  }
-
-  get id(): string | undefined {
-    const id = this.#document.get("id");
-    return typeof id === "string" ? id : undefined;
-  }
+  return rebuilt(response, body && passage(streamOf(body), reader, settle, asked.signal), told);
 }
 
 /** Other fetches give Node's own streams. */
@@ -302,8 +272,8 @@ function tellPressure(headers: Headers, { level, maxToolCalls, agentProfile }: P
   if (agentProfile !== undefined) headers.set("x-watermaster-agent-profile", visible(agentProfile));
 }
 
-/** The provider's answer with another body, and what the grant said. fetch has undone the encoding of the body. */
-function rebuilt(from: Response, body: BodyInit | null, lease: Lease, requestId: string): Response {
+/** The provider's headers, and what the grant said. fetch has undone the encoding of the body. */
+function headersOf(from: Response, lease: Lease, requestId: string): Headers {
   const headers = new Headers(from.headers);
   headers.delete("content-encoding");
   headers.delete("content-length");
@@ -314,9 +284,5 @@ function rebuilt(from: Response, body: BodyInit | null, lease: Lease, requestId:
     headers.set("x-watermaster-waited", String(Math.round(lease.waited * 1000) / 1000));
   }
   if (lease.pressure !== undefined) tellPressure(headers, lease.pressure);
-  const bare = from.status === 204 || from.status === 205 || from.status === 304;
-  const response = new Response(bare ? null : body, { status: from.status, statusText: from.statusText, headers });
-  // A Response that is made has no address of its own.
-  const { url, redirected } = from;
-  return Object.defineProperties(response, { url: { value: url }, redirected: { value: redirected } });
+  return headers;
 }

@@ -34,12 +34,13 @@ export function fetch(options: Options | Limiter, inner: (input: any, init?: any
   const limited = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
     const request = typeof input === "object" && "headers" in input ? input : undefined;
     const headers = new Headers(init?.headers ?? request?.headers);
+    const own = strip(headers);
     const pass = (body?: BodyInit): Promise<Response> => {
-      if (!strip(headers) && body === undefined) return inner(input, init);
+      if (own === undefined && body === undefined) return inner(input, init);
       return inner(input, body === undefined ? { ...init, headers } : { ...init, headers, body });
     };
     const method = init?.method ?? request?.method ?? "GET";
-    const url = URL.canParse(request?.url ?? String(input)) ? new URL(request?.url ?? String(input)) : undefined;
+    const url = urlOf(request?.url ?? input);
     const wire = url && meteredWire(method, url);
     if (url === undefined || wire === undefined) return pass();
 
@@ -55,13 +56,12 @@ export function fetch(options: Options | Limiter, inner: (input: any, init?: any
 
     let call;
     try {
-      call = limiter.call(callHeaders(headers));
+      call = limiter.call(own === undefined ? {} : callHeaders(own));
       patienceOf(call.maxWait);
     } catch (error) {
-      if (error instanceof RangeError) return malformed(wire, headers.get("x-watermaster-request-id") ?? "", error.message.replace(/^watermaster: /, ""));
+      if (error instanceof RangeError) return malformed(wire, own?.get("x-watermaster-request-id") ?? "", error.message.replace(/^watermaster: /, ""));
       throw error;
     }
-    strip(headers);
     headers.delete("content-length");
     const send: Send = (to, h, body) => inner(to, { ...initOf(request), ...init, method: "POST", headers: h, body, ...(signal && { signal }) });
     const { count, exact } = counter(shared.tokenizer, metered.model);
@@ -93,6 +93,14 @@ function sharedOf(limiter: Limiter) {
     known.set(limiter, shared);
   }
   return shared;
+}
+
+function urlOf(address: unknown): URL | undefined {
+  try {
+    return new URL(String(address));
+  } catch {
+    return undefined; // the inner fetch says so
+  }
 }
 
 /** A body that may be JSON, whole; undefined: it is a form, or there is none, and it was not read. */

@@ -14,11 +14,14 @@ export interface CallHeaders {
   affinityKey?: string;
 }
 
-/** Takes the x-watermaster headers out; true: there were some. */
-export function strip(headers: Headers): boolean {
-  const names = [...headers.keys()].filter((name) => name.startsWith(PREFIX));
-  for (const name of names) headers.delete(name);
-  return names.length > 0;
+/** Takes the x-watermaster headers out; gives them, or undefined if there are none. */
+export function strip(headers: Headers): Headers | undefined {
+  let own: Headers | undefined;
+  headers.forEach((value, name) => {
+    if (name.startsWith(PREFIX)) (own ??= new Headers()).set(name, value);
+  });
+  own?.forEach((_, name) => headers.delete(name));
+  return own;
 }
 
 /** Reads the x-watermaster headers. Throws a RangeError that names the header if one is malformed. */

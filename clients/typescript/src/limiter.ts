@@ -156,9 +156,9 @@ export class Limiter {
     }
   }
 
-  /** Tells what is still to be told, for at most 5 s, and closes the connections. */
+  /** Tells what is still to be told, for at most 5 s, and closes the connections. What is not ended by then expires by itself; who asks is refused as Unavailable. */
   async close(): Promise<void> {
-    await this.#releases.flush(5);
+    await this.#releases.close(5);
     this.#renewals.close();
     this.#service.close();
   }
@@ -192,6 +192,7 @@ export class Limiter {
     };
     try {
       for (;;) {
+        if (this.#service.closed) throw new Unavailable("the limiter was closed");
         // Of a service that is known to be away its health is asked, and not each call.
         if (!open || !this.#gone || !this.#service.away) {
           // Where calls may go without it, the first question is short, so that a long one is known to wait in the queue.
@@ -211,7 +212,7 @@ export class Limiter {
               throw signal.reason;
             }
             if (!away(error)) throw errorOf(error);
-            if (++tried < size) continue;
+            if (this.#service.closed || ++tried < size) continue;
             tried = 0;
             const time = now();
             since ??= first ? began : time;

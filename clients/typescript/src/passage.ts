@@ -10,16 +10,44 @@ export interface Passing {
   readonly failure?: unknown;
 }
 
-interface Pending {
-  source: ReadableStreamDefaultReader<Uint8Array>;
-  settle: (whole: boolean) => void;
+/** What waits for the end of an answer. */
+export interface Pending {
+  /** Tells the end; only the first time counts. */
+  settle(whole: boolean): void;
+  /** It need no longer be told that the answer was let go of. */
+  keep(): void;
+  cancel(reason?: unknown): Promise<void>;
 }
 
 // A body that the caller let go of unread ends its call, too: nothing here refers to the stream itself.
-const dropped = new FinalizationRegistry<Pending>(({ source, settle }) => {
-  settle(false);
-  source.cancel().catch(() => {});
+const dropped = new FinalizationRegistry<Pending>((pending) => {
+  pending.settle(false);
+  pending.cancel().catch(() => {});
 });
+
+/** Tells once how an answer ended, at the latest when its request is aborted or what is `held` has been let go of, to which neither `cancel` nor `settle` may refer. */
+export function watch(held: object, cancel: Pending["cancel"], settle: Pending["settle"], signal: AbortSignal | undefined): Pending {
+  let settled = false;
+  const pending: Pending = {
+    cancel,
+    settle(whole) {
+      if (settled) return;
+      settled = true;
+      signal?.removeEventListener("abort", abort);
+      dropped.unregister(pending);
+      settle(whole);
+    },
+    keep: () => void dropped.unregister(pending),
+  };
+  // Nobody need read on for the call to have ended.
+  const abort = () => pending.settle(false);
+  if (signal?.aborted) abort();
+  else {
+    signal?.addEventListener("abort", abort, { once: true });
+    dropped.register(held, pending, pending);
+  }
+  return pending;
+}
 
 /**
  * Hands a body on as it arrives, no faster than it is read, and tells once how it ended: `settle(true)` when it passed whole
@@ -30,21 +58,6 @@ export function passage(
   body: ReadableStream<Uint8Array>, passing: Passing, settle: (whole: boolean) => void, signal?: AbortSignal,
 ): ReadableStream<Uint8Array> {
   const source = body.getReader();
-  let settled = false;
-  const pending: Pending = {
-    source,
-    settle(whole) {
-      if (settled) return;
-      settled = true;
-      signal?.removeEventListener("abort", abort);
-      dropped.unregister(pending);
-      settle(whole);
-    },
-  };
-  // Nobody need read on for the call to have ended.
-  const abort = () => pending.settle(false);
-  if (signal?.aborted) abort();
-  else signal?.addEventListener("abort", abort, { once: true });
   const stream = new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
@@ -66,7 +79,7 @@ export function passage(
       return source.cancel(reason);
     },
   }, { highWaterMark: 0 });
-  dropped.register(stream, pending, pending);
+  const pending = watch(stream, (reason) => source.cancel(reason), settle, signal);
   return stream;
 }
 

@@ -24,6 +24,7 @@ export class Releases implements Ledger {
   #queue: Entry[] = [];
   #running = 0;
   #pausing = false;
+  #closed = false;
   #pause = 0.1;
   /** When the service was first found to be away; undefined: it is not. */
   #since: number | undefined;
@@ -69,19 +70,24 @@ export class Releases implements Ledger {
     }
   }
 
-  /** Waits until all is told, for at most so many seconds. */
-  async flush(within: number): Promise<void> {
-    if (this.#queue.length === 0 && this.#running === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, within * 1000);
-      this.#idle.push(() => {
-        clearTimeout(timer);
-        resolve();
+  /** Waits until all is told, for at most so many seconds; what is left, and what comes later, is dropped. */
+  async close(within: number): Promise<void> {
+    if (this.#queue.length > 0 || this.#running > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, within * 1000);
+        this.#idle.push(() => {
+          clearTimeout(timer);
+          resolve();
+        });
       });
-    });
+    }
+    this.#closed = true;
+    this.dropped += this.#queue.length;
+    this.#queue = [];
   }
 
   #keep(entry: Entry): void {
+    if (this.#closed) return void this.dropped++;
     if (this.#queue.length >= MOST) {
       this.#queue.shift();
       this.dropped++;
@@ -120,7 +126,7 @@ export class Releases implements Ledger {
   }
 
   async #rest(): Promise<void> {
-    if (this.#pausing) return;
+    if (this.#pausing || this.#closed) return;
     this.#pausing = true;
     this.#since ??= now();
     await sleep(this.#pause, undefined, now() - this.#since > STAY);

@@ -5,8 +5,11 @@ import { LimiterServiceClient } from "./watermaster/v1/limiter.js";
 import { GetHeadroomRequest, Headroom } from "./watermaster/v1/monitor.js";
 import { addressesOf, type Options } from "./options.js";
 
+// What is tried again is tried again here, at any address.
+const plain = { "grpc.enable_retries": 0, "grpc.service_config_disable_resolution": 1 };
+
 // A service that comes back is found again at once, and not after gRPC's two minutes.
-const channel = { "grpc.initial_reconnect_backoff_ms": 100, "grpc.min_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 2000, "grpc.use_local_subchannel_pool": 1 };
+const channel = { "grpc.initial_reconnect_backoff_ms": 100, "grpc.min_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 2000, "grpc.use_local_subchannel_pool": 1, ...plain };
 
 type Method<Request, Response> = (
   this: LimiterServiceClient, request: Request, metadata: Metadata, options: Partial<CallOptions>, callback: (error: ServiceError | null, response: Response) => void,
@@ -47,6 +50,11 @@ export class Service {
     if (token) this.#metadata.set("authorization", `Bearer ${token}`);
   }
 
+  /** Nobody may call any more. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   get size(): number {
     return this.#endpoints.length;
   }
@@ -60,29 +68,42 @@ export class Service {
    * Calls one address, within so many seconds, which are asked for when the call leaves. Rejects with a ServiceError, or with the
    * signal's reason. `connect`: how many seconds there are to reach it before that; unset: they count as the answer's.
    */
-  async call<Request, Response>(method: Method<Request, Response>, request: Request, within: number | (() => number), signal?: AbortSignal, connect?: number): Promise<Response> {
+  call<Request, Response>(method: Method<Request, Response>, request: Request, within: number | (() => number), signal?: AbortSignal, connect?: number): Promise<Response> {
     const endpoint = this.#pick();
     endpoint.open++;
-    try {
-      if (connect !== undefined) await ready(endpoint.client, connect, signal);
-      const seconds = typeof within === "number" ? within : within();
-      return await new Promise<Response>((resolve, reject) => {
-        const call = method.call(endpoint.client, request, this.#metadata, { deadline: Date.now() + seconds * 1000 }, (error, response) => {
-          signal?.removeEventListener("abort", abort);
-          if (signal?.aborted) reject(signal.reason);
-          else if (error) reject(error);
-          else resolve(response);
-        });
-        const abort = () => call.cancel();
-        signal?.addEventListener("abort", abort, { once: true });
-        if (signal?.aborted) abort();
-      });
-    } catch (error) {
-      if (!signal?.aborted && away(error)) this.#lost(endpoint);
-      throw error;
-    } finally {
-      endpoint.open--;
-    }
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown) => {
+        endpoint.open--;
+        if (signal?.aborted) return reject(signal.reason);
+        if (away(error)) this.#lost(endpoint);
+        reject(error);
+      };
+      const send = () => {
+        const deadline = Date.now() + (typeof within === "number" ? within : within()) * 1000;
+        let abort: (() => void) | undefined;
+        // grpc-js keeps the caller's stack for its errors; nobody sees it, and it costs more than the message.
+        const { stackTraceLimit } = Error;
+        Error.stackTraceLimit = 0;
+        try {
+          const call = method.call(endpoint.client, request, this.#metadata, { deadline }, (error, response) => {
+            if (abort !== undefined) signal!.removeEventListener("abort", abort);
+            if (error || signal?.aborted) return fail(error);
+            endpoint.open--;
+            resolve(response);
+          });
+          if (signal === undefined) return;
+          abort = () => call.cancel();
+          signal.addEventListener("abort", abort, { once: true });
+          if (signal.aborted) abort();
+        } catch (error) {
+          fail(error);
+        } finally {
+          Error.stackTraceLimit = stackTraceLimit;
+        }
+      };
+      if (connect === undefined || endpoint.client.getChannel().getConnectivityState(false) === connectivityState.READY) send();
+      else ready(endpoint.client, connect, signal).then(send, fail);
+    });
   }
 
   /** What is left of the limits. */

@@ -13,10 +13,12 @@ interface Vocabulary {
 /** Texts may contain the spelling of a special token; it is text then. */
 const asText = { disallowedSpecial: new Set<string>() };
 
+// With catch at the import itself, bundlers know that the package may be missing.
 const vocabularies = {
-  o200k: () => import("gpt-tokenizer/encoding/o200k_base") as Promise<Vocabulary>,
-  cl100k: () => import("gpt-tokenizer/encoding/cl100k_base") as Promise<Vocabulary>,
+  o200k: () => import("gpt-tokenizer/encoding/o200k_base").catch(missing) as Promise<Vocabulary | null>,
+  cl100k: () => import("gpt-tokenizer/encoding/cl100k_base").catch(missing) as Promise<Vocabulary | null>,
 };
+const missing = () => null;
 type Name = keyof typeof vocabularies;
 
 /** Loaded once a process; null: not yet, or the package gpt-tokenizer is not installed. */
@@ -30,7 +32,7 @@ export function load(option: "auto" | "none" | Tokenizer, model: string): void {
   const name = option === "auto" ? vocabularyOf(model) : undefined;
   if (name === undefined || loaded.has(name)) return;
   loaded.set(name, null);
-  vocabularies[name]().then((v) => loaded.set(name, v), () => {});
+  void vocabularies[name]().then((v) => loaded.set(name, v));
 }
 
 /** The public vocabulary of a model's name; undefined: there is none. */

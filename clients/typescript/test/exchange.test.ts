@@ -4,6 +4,7 @@ import { status } from "@grpc/grpc-js";
 import { fetch, type Fetch } from "../src/fetch.js";
 import { withOptions, type Options } from "../src/options.js";
 import { FailureClass, Outcome, Reason, type ReleaseRequest } from "../src/watermaster/v1/limiter.js";
+import { collected } from "./garbage.js";
 import { Scripted } from "./scripted.js";
 import { until } from "./world.js";
 
@@ -105,6 +106,55 @@ test("what was not read to its end is unknown, with what was seen", () => using(
   assert.equal(usageOf(cut!)!.inputTokens, 9);
   assert.equal(unread!.outcome, Outcome.OUTCOME_UNKNOWN);
   assert.equal(usageOf(unread!), undefined);
+}));
+
+test("a document is read in any way, and each tells its usage", async (t) => {
+  const ways: Record<string, (r: Response) => Promise<unknown>> = {
+    json: (r) => r.json(), text: (r) => r.text(), arrayBuffer: (r) => r.arrayBuffer(), blob: async (r) => (await r.blob()).text(),
+    "a clone": async (r) => { const [a, b] = await Promise.all([r.clone().text(), r.text()]); assert.equal(a, b); },
+    body: async (r) => { for await (const _ of r.body!); assert.equal(r.bodyUsed, true); },
+    "a copy": (r) => new Response(r.body, r).json(),
+  };
+  for (const [name, way] of Object.entries(ways)) {
+    await t.test(name, () => using({}, [ok], async (limited) => {
+      service.reset();
+      const response = await limited(url, post(chat));
+      assert.ok(response instanceof Response && response.ok && !response.bodyUsed);
+      assert.equal(response.headers.get("x-watermaster-account"), "main");
+      assert.equal(response.headers.get("x-other"), "o");
+      await way(response);
+      assert.equal(response.bodyUsed, true);
+      await assert.rejects(response.text(), TypeError, "it is read once");
+      assert.equal(usageOf((await releases(1))[0]!)!.outputTokens, 4);
+    }));
+  }
+});
+
+test("a document that breaks or is no JSON is told as it ended", async () => {
+  const broken = new Error("reset");
+  const half: Answer = () => new Response(new ReadableStream({ start(c) { c.enqueue(new TextEncoder().encode('{"usage":')); c.error(broken); } }));
+  await using({}, [half, () => new Response("{no"), half], async (limited) => {
+    await assert.rejects((await limited(url, post(chat))).json(), (e) => e === broken);
+    await assert.rejects((await limited(url, post(chat))).json(), SyntaxError);
+    assert.deepEqual((await releases(2)).map((r) => r.outcome), [Outcome.OUTCOME_UNKNOWN, Outcome.OUTCOME_UNSPECIFIED]);
+    const over = new AbortController();
+    const response = await limited(url, post(chat, { signal: over.signal }));
+    over.abort();
+    assert.equal((await releases(3))[2]!.outcome, Outcome.OUTCOME_UNKNOWN);
+    await response.body!.cancel().catch(() => {});
+  });
+});
+
+test("a document that is let go of is collected, and ends its lease", () => using({}, [ok], async (limited) => {
+  const { signal } = new AbortController();
+  await (async () => void (await limited(url, post(chat, { signal }))))();
+  const read = (await limited(url, post(chat))).json(); // of this one nobody holds the answer
+  await until(async () => {
+    await collected();
+    return service.released.length === 2;
+  }, "both are told");
+  assert.ok(await read);
+  assert.deepEqual((await releases(2)).map((r) => r.outcome).sort(), [Outcome.OUTCOME_UNSPECIFIED, Outcome.OUTCOME_UNKNOWN].sort());
 }));
 
 test("a failure in a stream is told as what it means", () => using({}, [events('{"error":{"message":"slow down","type":"rate_limit_exceeded"}}')], async (limited) => {

@@ -9,7 +9,7 @@ import { seconds } from "../src/clock.js";
 import { CallError, Limiter, Rejected, Unavailable, type Options } from "../src/index.js";
 import { LimiterServiceService, Outcome } from "../src/watermaster/v1/limiter.js";
 import { Scripted } from "./scripted.js";
-import { Service, until } from "./world.js";
+import { hasten, Service, until } from "./world.js";
 
 let service: Scripted;
 before(async () => { service = await Scripted.start(); });
@@ -49,7 +49,7 @@ test("no number of a request is used twice, even after a grant that was late", (
 }));
 
 test("more leases than one call may renew are renewed by several", () => using({}, async (limiter) => {
-  for (let i = 0; i < 300; i++) service.decisions.push(service.granted({}, 30, 0.5));
+  for (let i = 0; i < 300; i++) service.decisions.push(service.granted({}, 30, 0.2));
   const leases = await Promise.all(Array.from({ length: 300 }, () => limiter.acquire({ model: "gpt-5" })));
   await until(async () => new Set(service.renewed.flat()).size === 300, "all are renewed");
   assert.ok(service.renewed.every((ids) => ids.length <= 256));
@@ -109,7 +109,8 @@ test("a service that is silent has a second where calls may go without it, and a
   });
 });
 
-test("who waits for this process's minute has a lease as soon as the service is back", () => using({ whenAway: { requests: 1, tokens: 100 }, maxWait: 80 }, async (limiter) => {
+test("who waits for this process's minute has a lease as soon as the service is back", (t) => using({ whenAway: { requests: 1, tokens: 100 }, maxWait: 80 }, async (limiter) => {
+  hasten(t, 10);
   service.decisions.push(...Array<typeof none>(100).fill(none));
   assert.equal((await limiter.acquire({ model: "gpt-5" })).id, "");
   const second = limiter.acquire({ model: "gpt-5" }); // in a minute
@@ -206,7 +207,8 @@ test("an address that is away is not asked until its health says that it serves"
   }
 });
 
-test("while the service is away calls go without it or by the minute of this process, and with it when it is back", async () => {
+test("while the service is away calls go without it or by the minute of this process, and with it when it is back", async (t) => {
+  hasten(t, 20);
   const lost = await Scripted.start(), { address } = lost;
   lost.close();
   await using({ address, whenAway: "open" }, async (limiter) => {

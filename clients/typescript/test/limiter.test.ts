@@ -103,14 +103,14 @@ test("refusals and mistakes are errors that say what", () => using({}, async (li
 }));
 
 test("a stream that runs long keeps its lease, and all go in one call", () => using({}, async (limiter) => {
-  for (let i = 0; i < 3; i++) service.decisions.push(service.granted({}, 30, 0.4));
+  for (let i = 0; i < 3; i++) service.decisions.push(service.granted({}, 30, 0.15));
   const leases = await Promise.all([1, 2, 3].map(() => limiter.acquire({ model: "gpt-5" })));
   await until(() => service.renewed.length >= 1, "renewals");
   assert.deepEqual(new Set(service.renewed.at(-1)), new Set(leases.map((l) => l.id)));
   for (const lease of leases) lease.end();
   await until(() => service.released.length === 3, "ends");
   const count = service.renewed.length;
-  await new Promise((resolve) => setTimeout(resolve, 450));
+  await new Promise((resolve) => setTimeout(resolve, 200));
   assert.ok(service.renewed.length <= count + 1, "what has ended is not renewed");
 }));
 
@@ -138,6 +138,23 @@ test("closing tells what is still to be told", async () => {
   for (const lease of leases) lease.end();
   await limiter.close();
   assert.equal(service.released.length, 100);
+});
+
+test("a limiter that was closed says so at once, and tells nothing more", async (t) => {
+  const limiter = new Limiter({ address: service.address });
+  const late = await limiter.acquire({ model: "gpt-5" });
+  service.decisions.push({ $case: "wait", value: { retryAfter: { seconds: 0, nanos: 100e6 }, binding: [] } });
+  const waiting = limiter.acquire({ model: "gpt-5" });
+  await until(() => service.acquired.length === 2, "it waits");
+  await limiter.close();
+  await limiter.close();
+  const closed = (e: unknown) => e instanceof Unavailable && /closed/.test(e.message);
+  await assert.rejects(waiting, closed);
+  await assert.rejects(limiter.acquire({ model: "gpt-5" }), closed);
+  assert.equal((await fetch(limiter)("https://api.openai.com/v1/chat/completions", { method: "POST", body: '{"model":"gpt-5"}' })).status, 503);
+  t.mock.method(globalThis, "setTimeout", () => assert.fail("nothing is tried again"));
+  late.end();
+  assert.deepEqual([limiter.droppedReleases, service.released.length, service.acquired.length], [1, 0, 2]);
 });
 
 test("a lease that is let go of is ended as unknown", () => using({}, async (limiter) => {

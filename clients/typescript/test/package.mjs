@@ -59,12 +59,19 @@ try {
   `);
   assert.equal(run("node", "both.mjs"), "chat\n" + Array(9).fill("true").join(" ") + "\n", "the context and the classes are one, however the package was loaded");
 
+  // gpt-tokenizer is not there, and need not be. gRPC asks for require, which a bundle that is a module does not have.
+  const esbuild = join(here, "node_modules/esbuild/bin/esbuild");
+  for (const [file, format, ...more] of [["a.mjs", "esm", "--external:@grpc/grpc-js"], ["a.cjs", "cjs"], ["a.cjs", "cjs", "--minify-syntax"]]) {
+    run(esbuild, file, "--bundle", "--platform=node", `--format=${format}`, `--outfile=bundle-${file}`, "--log-level=error", ...more);
+    assert.equal(run("node", `bundle-${file}`), "Unavailable true chat\n", `${file} as a bundle`);
+  }
+
   for (const name of ["a.mts", "a.cts", "b.ts"]) writeFileSync(join(folder, name), typed);
   const tsc = join(here, "node_modules/typescript/bin/tsc");
   const strict = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022", "--types", "node"];
   run("node", tsc, ...strict, "--module", "nodenext", "a.mts", "a.cts");
   run("node", tsc, ...strict, "--module", "esnext", "--moduleResolution", "bundler", "b.ts");
-  console.log(`${filename}: ${files.length} files, by import, require and from TypeScript`);
+  console.log(`${filename}: ${files.length} files, by import, require, bundled and from TypeScript`);
 } finally {
   rmSync(folder, { recursive: true });
 }

@@ -4,7 +4,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import OpenAI, { AzureOpenAI } from "openai";
 import { fetch, type Fetch } from "../src/fetch.js";
 import { collected } from "./garbage.js";
-import { answering, Provider, Service, Tap, until } from "./world.js";
+import { answering, hasten, Provider, Service, Tap, until } from "./world.js";
 
 const config = (extra = "") => `
 cold_start: trust
@@ -120,13 +120,23 @@ test("each class of error is the SDK's own, and is tried as often as helps", { c
     [500, OpenAI.InternalServerError], [503, OpenAI.InternalServerError], [529, OpenAI.InternalServerError], [408, OpenAI.APIError],
   ];
   await provider.reset();
-  await Promise.all(classes.map(([status, kind]) =>
-    t.test(String(status), async () => {
-      // A refusal may close the pool, so each has a service of its own.
-      const own = await Service.start(config());
-      const limited = fetch({ address: own.address, organization: "acme", project: "search", maxWait: 0.05 });
-      try {
-        await assert.rejects(openai(limited).chat.completions.create(hello, wish("status", status)), (e) => {
+  // A refusal may close the pool or the account, so each has its own.
+  const each = (line: (status: number) => string) => classes.map(([status]) => line(status)).join("\n");
+  const own = await Service.start(`
+cold_start: trust
+models:
+${each((s) => `  m${s}: {context: 400k, max_output: 1k}`)}
+organizations:
+  acme:
+    accounts:
+${each((s) => `      a${s}: {provider: openai, pools: {p: {models: [m${s}], limits: {requests: 10k/min, tokens: 10M/min, concurrency: 50}}}}`)}
+    projects: {"*": {weight: 1}}
+`);
+  const limited = fetch({ address: own.address, organization: "acme", project: "search", maxWait: 0.05 });
+  try {
+    await Promise.all(classes.map(([status, kind]) =>
+      t.test(String(status), async () => {
+        await assert.rejects(openai(limited).chat.completions.create({ ...hello, model: `m${status}` }, wish("status", status)), (e) => {
           assert.ok(e instanceof kind, `${(e as Error).constructor.name}: ${e}`);
           assert.equal((e as InstanceType<typeof OpenAI.APIError>).status, status);
           return true;
@@ -134,12 +144,12 @@ test("each class of error is the SDK's own, and is tried as often as helps", { c
         const { statuses } = await provider.report();
         assert.ok(statuses[status]! >= 1 && statuses[status]! <= 3, `${statuses[status]} attempts`);
         if (status < 500 && ![408, 409, 429].includes(status)) assert.equal(statuses[status], 1);
-        await until(async () => (await own.held()) === 0, "all places are given back");
-      } finally {
-        await limited.close();
-        await own.close();
-      }
-    })));
+      })));
+    await until(async () => (await own.held()) === 0, "all places are given back");
+  } finally {
+    await limited.close();
+    await own.close();
+  }
 });
 
 test("Anthropic's errors are its own", () => using({ retries: 0, maxWait: 0.05 }, async (limited) => {
@@ -273,7 +283,7 @@ test("routes and keys are followed to another provider", async () => {
     await until(async () => (await routed.held()) === 0, "given back");
 
     // One that fails there is tried at the other.
-    const failing = fetch({ address: routed.address, project: "search", route: "smart", keys: { "openai-two": "sk-two" } });
+    const failing = fetch({ address: routed.address, project: "search", route: "smart", keys: { "openai-two": "sk-two" }, retries: 1 });
     await other.close();
     await assert.rejects(openai(failing, { maxRetries: 0 }).chat.completions.create(hello), OpenAI.APIConnectionError);
     await failing.close();
@@ -285,7 +295,7 @@ test("routes and keys are followed to another provider", async () => {
   }
 });
 
-test("the service away: closed, open, local, and back", async () => {
+test("the service away: closed, open, local, and back", async (t) => {
   const own = await Service.start(config());
   const closed = fetch({ address: own.address, project: "search", maxWait: 0.2 });
   const open = fetch({ address: own.address, project: "search", whenAway: "open" });
@@ -294,6 +304,7 @@ test("the service away: closed, open, local, and back", async () => {
   try {
     await openai(closed).chat.completions.create(hello);
     await own.close();
+    hasten(t, 10);
     await assert.rejects(openai(closed).chat.completions.create(hello), (e) => {
       assert.ok(e instanceof OpenAI.InternalServerError);
       assert.equal(e.status, 503);

@@ -1,0 +1,3 @@
+// What runs real processes and the official SDKs.
+import "./sdk.test.js";
+import "./storm.test.js";
