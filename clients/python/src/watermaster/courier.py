@@ -256,7 +256,28 @@ class Courier:
                     self._call(self.pool.pick(), "Acquire", request.key, 5.0, done)
                 continue
             self._sending += 1
+            if not self._queue and self._sending == 1 and not self._failures:
+                self._release_alone(number, request)
+                continue
             self._call(self.pool.pick(), "Release", request, 5.0, partial(self._released, number, request))
+
+    def _release_alone(self, number: int, request: pb.ReleaseRequest) -> None:
+        """Delivers the only one that is queued and waits for it. That is cheaper, and others gather meanwhile."""
+        address = self.pool.pick()
+        error: grpc.RpcError | None = None
+        with address:
+            try:
+                address.at_once("Release", request)
+            except grpc.RpcError as e:
+                error = e
+            except ValueError:  # closed
+                self._sending -= 1
+                return
+        if error is None or not away(error):
+            self.pool.answered(address)
+        elif error.code() == grpc.StatusCode.UNAVAILABLE:
+            self.pool.failed(address)
+        self._released(number, request, error, None)
 
     def _taken_back(self, number: int, request: _TakeBack, error: grpc.RpcError | None, response: Any) -> None:
         self._sending -= 1

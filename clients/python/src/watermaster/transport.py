@@ -54,8 +54,9 @@ def _request(send: Send, of: httpx.Request, waits: bool) -> httpx.Request:
             await trace(name, info)
 
     extensions = {**of.extensions, "trace": awaited if waits else started}
+    url = of.url if str(of.url) == outgoing.url else outgoing.url  # which would be parsed
     return httpx.Request(
-        outgoing.method, outgoing.url, headers=outgoing.headers, content=outgoing.body, extensions=extensions
+        outgoing.method, url, headers=outgoing.headers, content=outgoing.body, extensions=extensions
     )
 
 
