@@ -189,12 +189,15 @@ class Pool:
             return grpc.insecure_channel(target, options=self._channel_options)
         return grpc.secure_channel(target, self._credentials, options=self._channel_options)
 
-    def pick(self, tried: Collection[Address] = ()) -> Address:
-        """The one with the least calls in flight, ties in turn; one that is up and not tried, if any."""
+    def pick(self, tried: Collection[Address] = (), turn: bool = True) -> Address:
+        """The one with the least calls in flight, ties in turn; one that is up and not tried, if any.
+
+        turn False leaves the turn as it is: else who asks and releases by turns would ask but one of two.
+        """
         if len(self.addresses) == 1:
             return self.addresses[0]
         with self.lock:
-            self._turn += 1
+            self._turn += turn
             n = len(self.addresses)
             turned = [self.addresses[(self._turn + i) % n] for i in range(n)]
             return min(turned, key=lambda a: (a.down, a in tried, a.in_flight))
