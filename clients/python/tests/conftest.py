@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,6 +8,13 @@ import pytest
 from fake import Hands, Service
 
 import watermaster
+
+
+@pytest.fixture(scope="session", autouse=True)
+def frozen() -> None:
+    """Tests collect garbage: not through all that the SDKs have brought, which takes longer than most tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -27,9 +27,8 @@ def test_ties_in_turn(services: Any, make: Any) -> None:
     for _ in range(10):
         with limiter.acquire(model="m"):
             pass
-    limiter._courier.flush(5)
-    assert [len(s.of("Acquire")) for s in services] == pytest.approx([5, 5], abs=4)
-    assert sum(len(s.of("Acquire")) for s in services) == 10
+        limiter._courier.flush(5)
+    assert [len(s.of("Acquire")) for s in services] == [5, 5]
 
 
 def test_least_in_flight(services: Any, make: Any) -> None:

@@ -207,7 +207,7 @@ def test_cancelled_task_cancels_the_call(service: Any, make: Any) -> None:
     limiter = make(service)
 
     async def main() -> None:
-        task = asyncio.ensure_future(limiter.ask_async(limiter.acquire(model="m")._ask))
+        task = asyncio.ensure_future(limiter.ask_async(limiter.acquire(model="m", request_id="r")._ask))
         await asyncio.get_running_loop().run_in_executor(None, service.count, "Acquire", 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -215,6 +215,7 @@ def test_cancelled_task_cancels_the_call(service: Any, make: Any) -> None:
 
     asyncio.run(main())
     service.until(lambda: service.cancelled == 1)
+    service.answers.clear()
 
 
 def test_grant_that_meets_a_cancelled_task_goes_back(service: Any, make: Any) -> None:

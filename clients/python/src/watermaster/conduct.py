@@ -39,6 +39,7 @@ _PREFIX = "x-watermaster-"
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PATIENCE = 30.0  # seconds from the first ask that a caller without max_wait gives further attempts
+MOST_OF_ERROR = 1 << 20  # bytes of an error's body that are read before it is handed on
 _EXCLUDED = 64  # accounts that a request may exclude; see limiter.proto
 _REMEMBERED = 1024  # responses whose size is kept for those that build on them
 
@@ -66,9 +67,11 @@ class Answer:
 
     status: int
     headers: list[tuple[str, str]]
-    #: Whole, where it is an error's or our own. None: it is `response`'s, and still to be read.
+    #: An error's or our own. None: it is `response`'s, and still to be read.
     body: bytes | None = None
     response: Any = None
+    #: An iterator of what comes behind an error's body that is larger than what is read of it.
+    rest: Any = None
     ending: Ending | None = None
 
     def get(self, name: str) -> str | None:
@@ -102,7 +105,7 @@ class Send:
 
 @dataclass
 class Read:
-    """Read the answer's whole body → bytes."""
+    """Read the answer's body → bytes: all of it, or the first MOST_OF_ERROR and put what follows in rest."""
 
     answer: Answer
 
@@ -150,8 +153,12 @@ class Ending:
 
     def feed(self, chunk: bytes) -> bytes:
         """Takes in what came, and gives what the caller gets of it now."""
-        if self.reader is not None:
-            return self.reader.feed(chunk)
+        if (reader := self.reader) is not None:
+            out = reader.feed(chunk)
+            # Nothing that counts comes behind the last event, and the connection may stay open for long.
+            if reader.ended or reader.failure is not None:
+                self.cut()
+            return out
         self.parts.append(chunk)
         return chunk
 
@@ -316,7 +323,7 @@ class Conduct:
                 lease.release(Outcome.UNSPECIFIED, None, Observation(answer.status, rates, ""), started_after)
                 raise
             observation = Observation(answer.status, rates, form.told_body(answer.status, answer.body))
-            if tries == retries:
+            if tries == retries or answer.rest is not None:
                 lease.release(observation=observation, started_after=started_after)
                 return self._last(answer)
             advice: Advice | None = yield Settle(

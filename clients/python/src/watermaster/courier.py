@@ -160,7 +160,7 @@ class Courier:
         end = self.clock.now() + timeout
         tried: set[Address] = set()
         while (left := end - self.clock.now()) > 0:
-            address = self.pool.pick(tried)
+            address = self.pool.pick(tried, turn=False)
             try:
                 response = yield Exchange(address, "Release", request, left)
             except grpc.RpcError as e:
@@ -252,11 +252,33 @@ class Courier:
             if isinstance(request, _TakeBack):
                 if now < request.until:
                     self._sending += 1
-                    done = partial(self._taken_back, number, request)
-                    self._call(self.pool.pick(), "Acquire", request.key, 5.0, done)
+                    taken = partial(self._taken_back, number, request)
+                    self._call(self.pool.pick(turn=False), "Acquire", request.key, 5.0, taken)
                 continue
             self._sending += 1
-            self._call(self.pool.pick(), "Release", request, 5.0, partial(self._released, number, request))
+            if not self._queue and self._sending == 1 and not self._failures:
+                self._release_alone(number, request)
+                continue
+            done = partial(self._released, number, request)
+            self._call(self.pool.pick(turn=False), "Release", request, 5.0, done)
+
+    def _release_alone(self, number: int, request: pb.ReleaseRequest) -> None:
+        """Delivers the only one that is queued and waits for it. That is cheaper, and others gather meanwhile."""
+        address = self.pool.pick(turn=False)
+        error: grpc.RpcError | None = None
+        with address:
+            try:
+                address.at_once("Release", request)
+            except grpc.RpcError as e:
+                error = e
+            except ValueError:  # closed
+                self._sending -= 1
+                return
+        if error is None or not away(error):
+            self.pool.answered(address)
+        elif error.code() == grpc.StatusCode.UNAVAILABLE:
+            self.pool.failed(address)
+        self._released(number, request, error, None)
 
     def _taken_back(self, number: int, request: _TakeBack, error: grpc.RpcError | None, response: Any) -> None:
         self._sending -= 1
@@ -305,7 +327,7 @@ class Courier:
         for i in range(0, len(ids), BATCH):
             batch = ids[i : i + BATCH]
             self._call(
-                self.pool.pick(),
+                self.pool.pick(turn=False),
                 "Renew",
                 pb.RenewRequest(lease_ids=batch),
                 5.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, TypeVar
@@ -78,6 +79,11 @@ class Exchange:
         with self.address:
             rpc = self.address.start(self.method, self.request, self.timeout)
             try:
+                # To wait in result() costs more, as gRPC wakes there by the clock, too.
+                done = threading.Lock()
+                done.acquire()
+                rpc.add_done_callback(lambda _: done.release())
+                done.acquire()
                 return rpc.result()
             except (grpc.RpcError, grpc.FutureCancelledError):
                 raise

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .conduct import Answer, Conduct, Ending, NotSent, Read, Send, Settle, Sleep, Steps, Wait
+from .conduct import MOST_OF_ERROR, Answer, Conduct, Ending, NotSent, Read, Send, Settle, Sleep, Steps, Wait
 from .limiter import Limiter
 from .request import wire_of
 
@@ -54,8 +54,9 @@ def _request(send: Send, of: httpx.Request, waits: bool) -> httpx.Request:
             await trace(name, info)
 
     extensions = {**of.extensions, "trace": awaited if waits else started}
+    url = of.url if str(of.url) == outgoing.url else outgoing.url  # which would be parsed
     return httpx.Request(
-        outgoing.method, outgoing.url, headers=outgoing.headers, content=outgoing.body, extensions=extensions
+        outgoing.method, url, headers=outgoing.headers, content=outgoing.body, extensions=extensions
     )
 
 
@@ -68,11 +69,45 @@ def _answer(response: httpx.Response) -> Answer:
 
 
 def _whole(answer: Answer) -> httpx.Response:
-    """A response whose body is there."""
+    """A response whose body is there, or the beginning of it."""
+    if answer.rest is not None:
+        kind = _AsyncRest if hasattr(answer.rest, "__anext__") else _Rest
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=kind(answer), extensions=answer.response.extensions
+        )
     gone = ("content-length", "transfer-encoding")
     headers = [(name, value) for name, value in answer.headers if name.lower() not in gone]
     extensions = answer.response.extensions if answer.response is not None else {}
     return httpx.Response(answer.status, headers=headers, content=answer.body, extensions=extensions)
+
+
+class _Rest(httpx.SyncByteStream):
+    """An error's body that is too large to be read before it is handed on."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._answer.body or b""
+        yield from self._answer.rest
+
+    def close(self) -> None:
+        self._answer.response.close()
+
+
+class _AsyncRest(httpx.AsyncByteStream):
+    """As _Rest."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._answer.body or b""
+        async for chunk in self._answer.rest:
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._answer.response.aclose()
 
 
 class _Body(httpx.SyncByteStream):
@@ -181,10 +216,18 @@ class Transport(httpx.BaseTransport):
                 except _NOT_SENT as error:
                     raise NotSent from error
             case Read():
+                answer, body = step.answer, bytearray()
+                chunks = answer.response.iter_bytes()
                 try:
-                    return b"".join(step.answer.response.iter_bytes())
+                    for chunk in chunks:
+                        body += chunk
+                        if len(body) > MOST_OF_ERROR:
+                            answer.rest = chunks
+                            break
                 finally:
-                    step.answer.response.close()
+                    if answer.rest is None:
+                        answer.response.close()
+                return bytes(body)
             case Settle():
                 return step.lease.release_for_advice(**step.ending)
             case Sleep():
@@ -242,10 +285,18 @@ class AsyncTransport(httpx.AsyncBaseTransport):
                 except _NOT_SENT as error:
                     raise NotSent from error
             case Read():
+                answer, body = step.answer, bytearray()
+                chunks = answer.response.aiter_bytes()
                 try:
-                    return b"".join([chunk async for chunk in step.answer.response.aiter_bytes()])
+                    async for chunk in chunks:
+                        body += chunk
+                        if len(body) > MOST_OF_ERROR:
+                            answer.rest = chunks
+                            break
                 finally:
-                    await step.answer.response.aclose()
+                    if answer.rest is None:
+                        await answer.response.aclose()
+                return bytes(body)
             case Settle():
                 return await step.lease.release_for_advice_async(**step.ending)
             case Sleep():

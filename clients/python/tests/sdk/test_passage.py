@@ -129,6 +129,60 @@ def test_failure_within_a_stream(stage: Stage, fake: Fake) -> None:
     assert json.loads(told.observation.body) == {"error": {"type": "overloaded_error", "message": "Overloaded"}}
 
 
+ERROR = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
+COMPLETED = (
+    b'event: response.completed\ndata: {"type":"response.completed","response":{"id":"r",'
+    b'"usage":{"input_tokens":1,"output_tokens":2}}}\n\n'
+)
+STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+
+@pytest.mark.parametrize(("path", "last", "status"), [
+    ("chat/completions", LAST + DONE, 200),
+    ("chat/completions", b'data: {"error":{"message":"oh","code":"rate_limit_exceeded"}}\n\n', 429),
+    ("messages", STOP, 200),
+    ("messages", ERROR, 529),
+    ("responses", COMPLETED, 200),
+])  # fmt: skip
+def test_ends_with_its_last_event(stage: Stage, fake: Fake, path: str, last: bytes, status: int) -> None:
+    """A connection that stays open behind it, and a caller that does not read on, hold no lease."""
+    over = threading.Event()
+    stage.streams(CHUNK, last, b": never mind\n\n", wait=over)
+    if path == "messages":
+        fake.answers["Acquire"] = lambda request, _: _anthropic(grants()(request, None))
+    pieces = stage.pieces(stage.open(stage.client(), {"model": "m", "stream": True}, "/v1/" + path))
+    got = b""
+    while not got.endswith(last[-14:]):
+        got += next(pieces)
+    (told,) = fake.count("Release", 1)
+    assert (told.outcome, told.observation.http_status) == (UNSPECIFIED, status)
+    over.set()
+    assert b"".join(pieces) == b": never mind\n\n"
+    released(fake)
+
+
+@pytest.mark.parametrize("more", [-1, 1, 1 << 20])
+def test_body_of_an_error_that_is_large(stage: Stage, fake: Fake, way: Way, more: int) -> None:
+    """It is handed on whole; but what no provider says is not gathered before."""
+    body, over = b"x" * ((1 << 20) + more), threading.Event()
+
+    def answer(handler: Any, _: bytes) -> None:
+        handler.send_response(500)
+        handler.send_header("content-length", str(len(body) + 1))
+        handler.end_headers()
+        handler.wfile.write(body)
+        if more > 1:
+            assert over.wait(10)
+        handler.wfile.write(b"y")
+
+    stage.answer = answer
+    response = stage.open(stage.client(retries=0), HELLO)
+    (told,) = released(fake)
+    assert (told.observation.http_status, len(told.observation.body)) == (500, 4096)
+    over.set()
+    assert way.run(response.aread() if way.asynchronous else response.read()) == body + b"y"
+
+
 @pytest.mark.httpx
 @pytest.mark.parametrize("how", ["closed", "forgotten", "forgotten early"])
 @pytest.mark.parametrize("stream", [True, False])

@@ -83,13 +83,13 @@ def test_openai(way: Way, stage: Stage) -> None:
 @pytest.mark.httpx
 @pytest.mark.parametrize("split", [0, 1, 7])
 def test_openai_stream(way: Way, stage: Stage, split: int) -> None:
-    client = stage.openai()
-    chunks = list(way.each(way.run(client.chat.completions.create(**HELLO, stream=True, **wish(split=split)))))
+    client, short = stage.openai(), {**HELLO, "max_completion_tokens": 12}
+    chunks = list(way.each(way.run(client.chat.completions.create(**short, stream=True, **wish(split=split)))))
     assert all(chunk.choices for chunk in chunks), "the usage that nobody asked for is hidden"
     assert sum(bool(chunk.choices[0].delta.content) for chunk in chunks) > 1
     asked = way.run(
         client.chat.completions.create(
-            **HELLO, stream=True, stream_options={"include_usage": True}, **wish(split=split)
+            **short, stream=True, stream_options={"include_usage": True}, **wish(split=split)
         )
     )
     assert [chunk.usage for chunk in way.each(asked) if chunk.usage][-1].prompt_tokens > 0
