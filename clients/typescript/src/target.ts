@@ -56,6 +56,8 @@ export function follow(request: Metered, url: URL, headers: Headers, target: Des
   };
   const readdress = address !== undefined || foreign;
   if (route || foreign) setModel(target.model);
+  // They are of the key that is not used.
+  if (foreign) for (const name of ["openai-organization", "openai-project"]) headers.delete(name);
   if (!readdress) {
     if (key !== undefined) setKey(headers, target.provider, key);
     const named = target.attributes["deployment"];

@@ -36,6 +36,7 @@ _ENDPOINTS = {
     "images": "images/generations",
 }
 _CREDENTIALS = ("authorization", "x-api-key", "api-key")
+_BELONGINGS = ("openai-organization", "openai-project")  # of the key that is not used
 
 
 class Target(Protocol):
@@ -101,7 +102,8 @@ def follow(
     base = base or _ADDRESSES.get(target.provider, "")
     if not base:
         return None
-    named = target.model if routed else model
+    foreign = target.account != account
+    named = target.model if routed or foreign else model
     parts = urlsplit(url)
     query = [
         (name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "api-version"
@@ -118,7 +120,8 @@ def follow(
         header = {"authorization": "Bearer " + key}
     if query:
         path += "?" + urlencode(query)
-    return Way(path, named, header, tuple(name for name in _CREDENTIALS if name not in header))
+    gone = _CREDENTIALS + (_BELONGINGS if foreign else ())
+    return Way(path, named, header, tuple(name for name in gone if name not in header))
 
 
 def _azure(
@@ -145,7 +148,9 @@ def _own(url: str, model: str, target: Target, deployment: str, routed: bool) ->
 def edit(body: dict[str, Any], way: Way, add_usage: bool) -> bool:
     """Brings a body in line with where it goes, and says whether that changed anything."""
     changed = False
-    if "model" in body and body["model"] != way.model:
+    # Of Azure's older form only the path names the model.
+    named = "model" in body or "/deployments/" not in urlsplit(way.url).path
+    if named and body.get("model") != way.model:
         body["model"] = way.model
         changed = True
     if add_usage:
