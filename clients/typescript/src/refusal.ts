@@ -59,7 +59,7 @@ const kinds: Record<number, Kind> = {
   16: { status: 401, openai: "invalid_request_error", code: "unauthenticated", anthropic: "authentication_error", advice: "set the client's token" },
 };
 const internal: Kind = {
-  status: 500, openai: "server_error", code: "internal", anthropic: "api_error", advice: "look into the service's log",
+  status: 500, openai: "server_error", code: "watermaster_error", anthropic: "api_error", advice: "look into the service's log",
 };
 const RESOURCE_EXHAUSTED = 8;
 

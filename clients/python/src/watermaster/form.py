@@ -84,28 +84,42 @@ def _binding(limit: Binding) -> str:
     return f"{limit.scope} {limit.metric} {limit.quota}{window} {_amount(limit.utilization)}"
 
 
-# Of an error by its gRPC code: HTTP status, OpenAI's type and code, Anthropic's type.
+# Of an error by its gRPC code: HTTP status, OpenAI's type and code, Anthropic's type, and what to do about it.
 _CODES = {
-    "NOT_FOUND": (404, "invalid_request_error", "not_found", "not_found_error"),
-    "INVALID_ARGUMENT": (400, "invalid_request_error", "invalid_argument", "invalid_request_error"),
-    "UNAUTHENTICATED": (401, "invalid_request_error", "watermaster_unauthenticated", "authentication_error"),
-    "PERMISSION_DENIED": (403, "invalid_request_error", "watermaster_denied", "permission_error"),
-    "RESOURCE_EXHAUSTED": (429, "requests", "rate_limit_exceeded", "rate_limit_error"),
-    "UNAVAILABLE": (503, "server_error", "watermaster_unavailable", "api_error"),
-}
-_UNEXPECTED = (500, "server_error", "watermaster_error", "api_error")
+    "INVALID_ARGUMENT": (
+        400, "invalid_request_error", "invalid_argument", "invalid_request_error",
+        "mend the request or the client's options",
+    ),
+    "UNAUTHENTICATED": (
+        401, "invalid_request_error", "unauthenticated", "authentication_error",
+        "set the client's token",
+    ),
+    "PERMISSION_DENIED": (
+        403, "invalid_request_error", "permission_denied", "permission_error",
+        "use a token that is for this organization and project",
+    ),
+    "NOT_FOUND": (
+        404, "invalid_request_error", "not_found", "not_found_error",
+        "add it to the service's configuration or ask for what is there",
+    ),
+    "UNAVAILABLE": (
+        503, "server_error", "watermaster_unavailable", "api_error",
+        "see that the service runs at the client's address, or set when_away",
+    ),
+}  # fmt: skip
+_UNEXPECTED = (500, "server_error", "watermaster_error", "api_error", "look into the service's log")
 
 
 def trouble(wire: str, request_id: str, code: str, message: str) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body that tell of an error of the service."""
-    status, kind, name, anthropic = _CODES.get(code, _UNEXPECTED)
-    headers = {
-        "content-type": "application/json",
-        "x-should-retry": "false",
-        "x-watermaster-reason": "SERVICE_BUSY" if status == 429 else code,
-        "x-watermaster-request-id": request_id,
-    }
-    return status, headers, error_body(wire, f"watermaster: {message}", kind, name, anthropic)
+    if code == "RESOURCE_EXHAUSTED":
+        busy = f"{message or 'the service protects itself'}; ask again later"
+        return 429, *refusal(wire, request_id, "SERVICE_BUSY", 1, (), busy)
+    status, kind, name, anthropic, advice = _CODES.get(code, _UNEXPECTED)
+    headers = {"content-type": "application/json", "x-should-retry": "false"}
+    if request_id:
+        headers["x-watermaster-request-id"] = request_id
+    return status, headers, error_body(wire, f"watermaster: {message}; {advice}", kind, name, anthropic)
 
 
 def rate_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

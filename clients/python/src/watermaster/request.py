@@ -149,4 +149,6 @@ def _bound(wire: str, body: dict[str, Any]) -> int | None:
 
 
 def _whole(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return min(value, _MOST) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
