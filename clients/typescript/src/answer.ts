@@ -7,7 +7,8 @@ import type { Wire } from "./wire.js";
 /** Reads an answer that is one document, as it passes or whole. */
 export class Answer implements Passing {
   readonly #usage: UsageReader;
-  readonly #document = new DocumentReader("usage", "id");
+  /** Of one that passes in pieces. */
+  #document: DocumentReader | undefined;
   #whole: Record<string, unknown> | undefined;
   ended = false;
   readonly failure = undefined;
@@ -17,6 +18,7 @@ export class Answer implements Passing {
   }
 
   push(chunk: Uint8Array): Uint8Array[] {
+    this.#document ??= new DocumentReader("usage", "id");
     this.#document.push(chunk);
     this.ended = this.#document.whole;
     return [chunk];
@@ -43,7 +45,7 @@ export class Answer implements Passing {
   }
 
   #get(name: string): unknown {
-    return this.#whole === undefined ? this.#document.get(name) : this.#whole[name];
+    return this.#whole === undefined ? this.#document?.get(name) : this.#whole[name];
   }
 }
 
