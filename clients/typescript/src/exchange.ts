@@ -121,6 +121,7 @@ export async function exchange(shared: Shared, asked: Asked): Promise<Response> 
         if (back === undefined || back.until > patience) return handedOn(failed, retries);
         detour = undefined;
         ask.excludeAccounts = ask.excludeAccounts.filter((name) => name !== back.around);
+        ask.attempt--; // it was none: nothing was granted
         await sleep(Math.max(0, back.until - now()), signal);
         continue;
       }
@@ -132,13 +133,14 @@ export async function exchange(shared: Shared, asked: Asked): Promise<Response> 
         if (outgoing === undefined) {
           const { account } = lease.target!;
           if (ask.excludeAccounts.includes(account) || ask.excludeAccounts.length >= 64) {
-            return failure(request.wire, requestId, 13, `account ${account} was granted again, which this client cannot call`);
+            const message = `the service grants ${account}, of which there is no key here`;
+            return refused(limiter, request.wire, requestId, new Rejected("NO_TARGET", undefined, [], message));
           }
           ask.excludeAccounts.push(account);
         }
         continue;
       }
-      const hide = request.addUsage && !silentOnUsage(lease, url);
+      const hide = request.addUsage && !silentOnUsage(lease);
       const text = hide ? withUsage(outgoing.text, request.body) : outgoing.text;
 
       const startedAfter = now() - lease.askedAt;
@@ -196,9 +198,9 @@ function outgoingOf(asked: Asked, lease: Lease, reach: Reach): Outgoing | undefi
   return follow(asked.request, asked.url, headers, lease.target, reach, Boolean(asked.call.route));
 }
 
-/** Mistral tells the usage of streams unasked, and refuses to be asked. */
-function silentOnUsage(lease: Lease, url: URL): boolean {
-  return lease.target === undefined ? url.hostname === "api.mistral.ai" : lease.target.provider === "mistral";
+/** Mistral tells the usage of streams unasked, and refuses to be asked; without a lease nobody wants to know it. */
+function silentOnUsage(lease: Lease): boolean {
+  return lease.target === undefined || lease.target.provider === "mistral";
 }
 
 /** What official SDKs try again. */

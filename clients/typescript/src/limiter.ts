@@ -60,6 +60,7 @@ const PAUSE = 0.05;
 /** For how long a service that went away is looked for where the call has no patience of its own. */
 const PATIENCE = 30;
 /** How long it is looked for where calls go without it. */
+const TICK = 0.01; // what timers may be early, in seconds
 const SHORT = 1;
 /** Requests whose attempts are remembered. */
 const REMEMBERED = 10_000;
@@ -219,7 +220,7 @@ export class Limiter {
             queued = false;
             const left = open ? (this.#gone ? 0 : since + SHORT - time) : (deadline ?? since + PATIENCE) - time;
             if (left <= 0 && !open) throw errorOf(error);
-            if (left > 0) {
+            if (left > TICK) {
               await rest(left);
               continue;
             }

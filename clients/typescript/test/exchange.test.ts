@@ -236,7 +236,7 @@ test("a failure whose body is long is handed on whole", () => using({}, [() => n
 test("an account that cannot be followed and comes again is no endless loop", () => using({}, [ok], async (limited) => {
   const far = () => service.granted({ account: "far", attributes: { base_url: "https://far.example/v1" } });
   service.decisions.push(far(), far());
-  assert.equal((await limited(url, post(chat))).status, 500);
+  assert.equal((await limited(url, post(chat))).status, 429);
   await releases(2);
 }));
 
