@@ -129,6 +129,12 @@ class Courier:
                 thread.join(1.0)
             self.pool.close()
 
+    def end_with_process(self, timeout: float) -> None:
+        """As close; but the calls that are open end with the process, so their leases are released, too."""
+        if self._thread is not None:
+            self._post(self._end_open)
+        self.close(timeout)
+
     def forked(self) -> None:
         """In a child: the parent delivers what is queued and renews what is open."""
         self.generation += 1
@@ -242,6 +248,11 @@ class Courier:
     def _flush(self, done: threading.Event) -> None:
         self._not_before = 0.0
         self._flushes.append(done)
+
+    def _end_open(self) -> None:
+        self._adopt()
+        for lease_id in list(self._open):
+            self._enqueue(pb.ReleaseRequest(lease_id=lease_id, outcome=pb.OUTCOME_UNKNOWN))
 
     def _retire(self) -> None:
         self._retired = True
@@ -426,7 +437,7 @@ _couriers: weakref.WeakSet[Courier] = weakref.WeakSet()
 def _at_exit() -> None:
     end = time.monotonic() + 5.0
     for courier in list(_couriers):
-        courier.close(max(0.0, end - time.monotonic()))
+        courier.end_with_process(max(0.0, end - time.monotonic()))
 
 
 def _end_with_process() -> None:
