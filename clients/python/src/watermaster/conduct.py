@@ -261,6 +261,7 @@ class Conduct:
                     if not (yield from self._pause(max(0.0, until - self._now()), patience)):
                         return self._last(failed)
                     excluded.remove(account)
+                    at_least = question.attempt  # it was none: nothing was granted
                     continue
                 said_, body = form.refusal(
                     request.wire, request_id, no.reason, no.retry_after, no.binding, no.message
@@ -360,7 +361,7 @@ class Conduct:
             max_output_tokens=request.max_output_tokens,
             units=request.units,
             accounts=tuple(dict.fromkeys((options.account, *options.keys))) if options.account else (),
-            providers=way.providers(request.wire, url, bool(options.keys) or bool(options.account)),
+            providers=() if options.account else way.providers(request.wire, url, bool(options.keys)),
         )
 
     def _address(
@@ -376,7 +377,8 @@ class Conduct:
         )
         if found is None:
             return None
-        add_usage = request.add_usage and not (target is not None and target.provider == "mistral")
+        # Mistral tells it unasked, and refuses to be asked; without a lease nobody wants to know.
+        add_usage = request.add_usage and target is not None and target.provider != "mistral"
         body = dict(request.body)
         content = outgoing.body
         if way.edit(body, found, add_usage):
@@ -491,8 +493,8 @@ def said(headers: list[tuple[str, str]]) -> Call:
     values: dict[str, Any] = {}
     for name, value in headers:
         name = name.lower()
-        if not name.startswith(_PREFIX):
-            continue
+        if not name.startswith(_PREFIX) or not value:
+            continue  # an empty one says nothing; one that is not known here may be of a newer client
         key = name[len(_PREFIX) :].replace("-", "_")
         if key in ("project", "priority_class", "route", "request_id", "affinity_key"):
             values[key] = value
@@ -500,11 +502,6 @@ def said(headers: list[tuple[str, str]]) -> Call:
             values[key] = seconds(value)
         elif key == "min_quality":
             values[key] = _part(value)
-        else:
-            raise Misspelt(
-                f"{name} is no header for the service; known are "
-                "Project, Priority-Class, Route, Request-Id, Max-Wait, Min-Quality and Affinity-Key"
-            )
     return Call(**values)
 
 
