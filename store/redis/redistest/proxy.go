@@ -15,6 +15,7 @@ type Proxy struct {
 	mu          sync.Mutex
 	target      string
 	cut         int // replies that are still to be lost
+	cuts        int // how often all connections were ended: one that was being made then is not kept
 	connections map[net.Conn]struct{}
 	closed      bool
 }
@@ -71,6 +72,7 @@ func (p *Proxy) Redirect(target string) {
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.cuts++
 	for c := range p.connections {
 		_ = c.Close()
 	}
@@ -83,10 +85,10 @@ func (p *Proxy) accept() {
 			return
 		}
 		p.mu.Lock()
-		target := p.target
+		target, cuts := p.target, p.cuts
 		p.mu.Unlock()
 		server, err := net.Dial("tcp", target)
-		if err != nil || !p.add(client, server) {
+		if err != nil || !p.add(cuts, client, server) {
 			_ = client.Close()
 			continue
 		}
@@ -106,10 +108,11 @@ func (p *Proxy) accept() {
 	}
 }
 
-func (p *Proxy) add(connections ...net.Conn) bool {
+// add keeps the two ends of a connection, unless it was made before the latest cut.
+func (p *Proxy) add(cuts int, connections ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.closed || cuts != p.cuts {
 		for _, c := range connections {
 			_ = c.Close()
 		}
