@@ -109,13 +109,37 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 }
 
 func setBody(req *http.Request, body []byte) {
-	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	setBodyOf(req, body, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil })
+}
+
+func setBodyOf(req *http.Request, body []byte, get func() (io.ReadCloser, error)) {
+	req.GetBody = get
 	req.Body, _ = req.GetBody()
 	req.ContentLength, req.TransferEncoding = int64(len(body)), nil
 }
 
+// departing is the body of a request that goes now. It is first read when there is a connection
+// to write it to, which may have taken longer than the grant allows.
+type departing struct {
+	io.Reader
+	lease *Lease
+	gone  bool
+}
+
+func (d *departing) Read(p []byte) (int, error) {
+	if !d.gone {
+		if err := d.lease.Start(); err != nil {
+			return 0, err
+		}
+		d.gone = true
+	}
+	return d.Reader.Read(p)
+}
+
+func (d *departing) Close() error { return nil }
+
 // outgoing is the request as it goes to the provider.
-func (c *call) outgoing(ctx context.Context, w *way, body []byte) *http.Request {
+func (c *call) outgoing(ctx context.Context, lease *Lease, w *way, body []byte) *http.Request {
 	out := c.req.WithContext(ctx)
 	out.Header = c.header.Clone()
 	// An answer that the caller had asked to be compressed would come so, and its usage could
@@ -128,7 +152,9 @@ func (c *call) outgoing(ctx context.Context, w *way, body []byte) *http.Request 
 			out.Host = ""
 		}
 	}
-	setBody(out, body)
+	setBodyOf(out, body, func() (io.ReadCloser, error) {
+		return &departing{Reader: bytes.NewReader(body), lease: lease}, nil
+	})
 	return out
 }
 

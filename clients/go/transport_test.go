@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	watermasterv1 "github.com/watermaster-project/watermaster/clients/go/watermaster/v1"
@@ -354,6 +356,53 @@ func TestForeignForEver(t *testing.T) {
 		n.end(l)
 		if len(f.asked()) != 2 || len(f.released()) != 2 {
 			t.Errorf("asked %d times, released %d", len(f.asked()), len(f.released()))
+		}
+	})
+}
+
+// A connection may take longer to make than the grant allows: then nothing is sent on it.
+func TestGivenBackWhenConnected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		f := &fake{within: time.Second}
+		n.serve(one, f)
+		l := n.limiter(one, Options{})
+
+		listener := bufconn.Listen(1 << 16)
+		calls := 0
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if body, err := io.ReadAll(r.Body); err != nil || string(body) != chatBody {
+				return // it broke off: no provider counts that
+			}
+			calls++
+			w.Header().Set("Content-Type", jsonKind)
+			_, _ = io.WriteString(w, good)
+		})}
+		go func() { _ = server.Serve(listener) }()
+		dials := 0
+		base := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if dials++; dials == 1 {
+				time.Sleep(2 * time.Second)
+			}
+			return listener.DialContext(ctx)
+		}}
+		resp, err := NewTransport(l, base).RoundTrip(newPost(t.Context(), "http://provider/v1/chat/completions", chatBody))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		base.CloseIdleConnections()
+		_ = server.Close()
+		n.end(l)
+
+		released := f.released()
+		slices.SortFunc(released, func(a, b *watermasterv1.ReleaseRequest) int { return int(b.GetOutcome() - a.GetOutcome()) })
+		if len(released) != 2 || released[0].GetOutcome() != watermasterv1.Outcome_OUTCOME_UNSENT || released[1].GetOutcome() != 0 {
+			t.Errorf("released %v, want one that never left and one that did", released)
+		}
+		if asked := f.asked(); calls != 1 || len(asked) != 2 || asked[1].GetAttempt() != 1 {
+			t.Errorf("the provider has counted %d calls, asked for by %v", calls, asked)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package watermaster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -114,6 +115,9 @@ func (c *call) run() (*http.Response, error) {
 			continue
 		}
 		resp, err := c.attempt(ctx, lease, &w, body)
+		if errors.Is(err, ErrTooLate) {
+			continue
+		}
 		if resp != nil {
 			c.tell(resp, lease, lease.Waited)
 		}
@@ -172,10 +176,13 @@ func (c *call) asksUsage(lease *Lease) bool {
 // attempt sends the request once, and sees to it that the lease ends.
 func (c *call) attempt(ctx context.Context, lease *Lease, w *way, body []byte) (*http.Response, error) {
 	var line connection
-	out := c.outgoing(httptrace.WithClientTrace(ctx, line.trace()), w, body)
+	out := c.outgoing(httptrace.WithClientTrace(ctx, line.trace()), lease, w, body)
 	resp, err := c.transport.base.RoundTrip(out)
 	c.ask.Attempt++
 	switch {
+	case errors.Is(err, ErrTooLate): // nothing but headers may have left
+		lease.Release(End{Outcome: OutcomeUnsent})
+		return nil, err
 	case err != nil && line.none():
 		lease.Release(End{Outcome: OutcomeUnsent})
 		return nil, &unsentError{err}
