@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/watermaster-project/watermaster/clients/go/internal/process"
 )
 
 const quickstart = "../../examples/quickstart/config.yaml"
@@ -41,7 +43,7 @@ func held(t *testing.T, l *Limiter, metric string) (sum int64) {
 
 // What a call declares is held, and a failure comes with advice.
 func TestServedCall(t *testing.T) {
-	l := open(t, serve(t, quickstart, "127.0.0.1:0").address, Options{Organization: "acme", Project: "search"})
+	l := open(t, serve(t, quickstart, "127.0.0.1:0").Address, Options{Organization: "acme", Project: "search"})
 	err := l.Do(t.Context(), Request{Route: "smart", InputTokens: 1200, MaxOutputTokens: Tokens(500)}, func(_ context.Context, lease *Lease) error {
 		if lease.Target.Account != "openai-main" || lease.Target.Provider != "openai" || lease.Target.Model != "gpt-5" || lease.StartWithin <= 0 {
 			t.Errorf("lease %+v", lease)
@@ -73,7 +75,7 @@ func acquireServed(t *testing.T, l *Limiter) *Lease {
 }
 
 func TestServedRefusals(t *testing.T) {
-	l := open(t, serve(t, quickstart, "127.0.0.1:0").address, Options{Organization: "acme", Project: "search"})
+	l := open(t, serve(t, quickstart, "127.0.0.1:0").Address, Options{Organization: "acme", Project: "search"})
 	refused := func(r Request) *Rejected {
 		_, err := l.Acquire(t.Context(), r)
 		var out *Rejected
@@ -119,7 +121,7 @@ func TestServedQueueAndRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := serve(t, config, "127.0.0.1:0")
-	l := open(t, server.address, Options{Organization: "acme", Project: "search"})
+	l := open(t, server.Address, Options{Organization: "acme", Project: "search"})
 	first := acquireServed(t, l)
 	if first.hold.every == 0 || held(t, l, "concurrency") != 1 {
 		t.Errorf("renewed every %v, %d held", first.hold.every, held(t, l, "concurrency"))
@@ -133,10 +135,10 @@ func TestServedQueueAndRestart(t *testing.T) {
 	}
 	first.Release(End{Outcome: OutcomeSucceeded})
 	second := <-queued
-	server.kill()
+	server.Kill()
 	go func() { queued <- acquireServed(t, l) }()
 	second.Release(End{Outcome: OutcomeSucceeded}) // its lease is lost with the process
-	serve(t, config, server.address)
+	serve(t, config, server.Address)
 	third := <-queued
 	if third.ID == "" || held(t, l, "concurrency") != 1 {
 		t.Errorf("lease %+v", third)
@@ -145,4 +147,15 @@ func TestServedQueueAndRestart(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// serve runs the service until the test ends.
+func serve(t *testing.T, config, address string) *process.Process {
+	t.Helper()
+	p, err := process.Serve(config, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	return p
 }

@@ -17,8 +17,8 @@ import (
 
 // Every kind of answer reaches the caller as if nothing were in between.
 func TestAnswers(t *testing.T) {
-	w := newWorker(t, service.address, "", watermaster.Options{Account: "main"})
-	claude := newWorker(t, service.address, "", watermaster.Options{Account: "claude"})
+	w := newWorker(t, service.Address, "", watermaster.Options{Account: "main"})
+	claude := newWorker(t, service.Address, "", watermaster.Options{Account: "claude"})
 	ctx := t.Context()
 	for _, split := range []string{"0", "1"} {
 		inPieces, claudeInPieces := option.WithHeader("x-standin-split", split), anthropicoption.WithHeader("x-standin-split", split)
@@ -179,7 +179,7 @@ func TestFailures(t *testing.T) {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			t.Parallel()
 			name := names[status]
-			w := newWorker(t, service.address, "", watermaster.Options{Account: name, Retries: watermaster.NoRetries})
+			w := newWorker(t, service.Address, "", watermaster.Options{Account: name, Retries: watermaster.NoRetries})
 			asked := option.WithHeader("x-standin-status", name[1:])
 			_, err := w.openai.Chat.Completions.New(t.Context(), chat(name+"-m"), option.WithMaxRetries(0), asked)
 			got, resp := statusOf(t, err)
@@ -198,7 +198,7 @@ func TestFailures(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
-	w := newWorker(t, service.address, "", watermaster.Options{Account: "main"})
+	w := newWorker(t, service.Address, "", watermaster.Options{Account: "main"})
 	ctx, cancel := context.WithCancel(t.Context())
 	w.wire.onSent(cancel)
 	_, err := w.openai.Chat.Completions.New(ctx, chat("m"), option.WithHeader("x-standin-delay", "1m"))
@@ -209,7 +209,7 @@ func TestCancelled(t *testing.T) {
 }
 
 func TestCutAndClosed(t *testing.T) {
-	w := newWorker(t, service.address, "", watermaster.Options{Account: "main"})
+	w := newWorker(t, service.Address, "", watermaster.Options{Account: "main"})
 	t.Run("cut", func(t *testing.T) {
 		stream := w.openai.Chat.Completions.NewStreaming(t.Context(), chat("m"), option.WithHeader("x-standin-cut", "3"))
 		n := 0

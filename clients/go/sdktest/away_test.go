@@ -81,7 +81,7 @@ func (p *tap) seen() string {
 }
 
 func TestClosedWhileTheServiceIsAway(t *testing.T) {
-	way := newTap(t, service.address)
+	way := newTap(t, service.Address)
 	w := newWorker(t, way.address, "", watermaster.Options{Account: "main"})
 	if _, err := w.openai.Chat.Completions.New(t.Context(), chat("m")); err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func TestClosedWhileTheServiceIsAway(t *testing.T) {
 }
 
 func TestOpenAndLocalWhileTheServiceIsAway(t *testing.T) {
-	way := newTap(t, service.address)
+	way := newTap(t, service.Address)
 	way.end()
 	open := newWorker(t, way.address, "", watermaster.Options{Account: "main", WhenAway: watermaster.Open})
 	local := newWorker(t, way.address, "", watermaster.Options{Account: "main", WhenAway: watermaster.Local{Requests: 1}})
@@ -138,13 +138,13 @@ func TestOpenAndLocalWhileTheServiceIsAway(t *testing.T) {
 
 func TestSeveralAddresses(t *testing.T) {
 	one, two := own(t, config()), own(t, config())
-	w := newWorker(t, one.address+","+two.address, "", watermaster.Options{Account: "main"})
+	w := newWorker(t, one.Address+","+two.Address, "", watermaster.Options{Account: "main"})
 	for range 4 {
 		if _, err := w.openai.Chat.Completions.New(t.Context(), chat("m")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	one.kill()
+	one.Kill()
 	for range 4 {
 		if _, err := w.openai.Chat.Completions.New(t.Context(), chat("m"), option.WithHeader("x-watermaster-max-wait", "5")); err != nil {
 			t.Errorf("one of two is left: %v", err)

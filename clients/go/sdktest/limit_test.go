@@ -15,7 +15,7 @@ import (
 
 // A refusal is the SDK's own error of a rate limit, says why, and is not repeated.
 func TestRefused(t *testing.T) {
-	w := newWorker(t, service.address, "", watermaster.Options{Account: "narrow"})
+	w := newWorker(t, service.Address, "", watermaster.Options{Account: "narrow"})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	sent, over := make(chan struct{}, 8), make(chan struct{})
@@ -59,7 +59,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	w := newWorker(t, service.address, "", watermaster.Options{Account: "small"})
+	w := newWorker(t, service.Address, "", watermaster.Options{Account: "small"})
 	_, err := w.openai.Chat.Completions.New(t.Context(), chat("small-m", strings.Repeat("many words ", 400)))
 	status, resp := statusOf(t, err)
 	if status != 429 || resp.Header.Get("X-Watermaster-Reason") != "TOO_LARGE" || resp.Header.Get("Retry-After") != "" || len(w.wire.sent()) != 0 {
@@ -69,7 +69,7 @@ func TestTooLarge(t *testing.T) {
 
 // Names that are not configured, and requests that are wrong, are told as such.
 func TestWrong(t *testing.T) {
-	w := newWorker(t, service.address, "", watermaster.Options{})
+	w := newWorker(t, service.Address, "", watermaster.Options{})
 	for _, row := range []struct {
 		name, model, header, value string
 		want                       int

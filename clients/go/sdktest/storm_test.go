@@ -17,6 +17,7 @@ import (
 	"github.com/openai/openai-go/v3/option"
 
 	watermaster "github.com/watermaster-project/watermaster/clients/go"
+	"github.com/watermaster-project/watermaster/clients/go/internal/process"
 )
 
 // The storm's limits are those of its provider, so that a call too many would be refused. The other
@@ -36,8 +37,8 @@ organizations:
 // nothing for them, long before a lease expires, and the provider has had no call too many.
 func TestStorm(t *testing.T) {
 	s := own(t, stormConfig)
-	p := must[*process](t)(provide("--shape", "openai", "--latency", "1ms", "--rate", "0", "--output", "12", "--requests", "300", "--tokens", "1000000", "--window", "3s"))
-	t.Cleanup(p.kill)
+	p := must[*process.Process](t)(process.Provide("--shape", "openai", "--latency", "1ms", "--rate", "0", "--output", "12", "--requests", "300", "--tokens", "1000000", "--window", "3s"))
+	t.Cleanup(p.Kill)
 	const processes, each, calls = 5, 10, 8
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -52,8 +53,8 @@ func TestStorm(t *testing.T) {
 	var tally storm
 	var workers []*worker
 	for i := range processes {
-		w := newWorker(t, s.address, p.address, watermaster.Options{Account: "main", MaxWait: 20 * time.Second})
-		spent := newWorker(t, s.address, "", watermaster.Options{Account: "spent", MaxWait: time.Second})
+		w := newWorker(t, s.Address, p.Address, watermaster.Options{Account: "main", MaxWait: 20 * time.Second})
+		spent := newWorker(t, s.Address, "", watermaster.Options{Account: "spent", MaxWait: time.Second})
 		workers = append(workers, w, spent)
 		for j := range each {
 			random := rand.New(rand.NewPCG(uint64(i), uint64(j)))
@@ -78,7 +79,7 @@ func TestStorm(t *testing.T) {
 			t.Errorf("left: %+v", s)
 		}
 	}
-	resp := must[*http.Response](t)(http.Get("http://" + p.address + "/report"))
+	resp := must[*http.Response](t)(http.Get("http://" + p.Address + "/report"))
 	defer resp.Body.Close()
 	var seen struct {
 		Calls, Refused int

@@ -9,17 +9,18 @@ import (
 	"github.com/openai/openai-go/v3/option"
 
 	watermaster "github.com/watermaster-project/watermaster/clients/go"
+	"github.com/watermaster-project/watermaster/clients/go/internal/process"
 )
 
 // A grant is followed to the account that it names, with the key of that account; what fails
 // there is tried at another.
 func TestTargetsAreFollowed(t *testing.T) {
-	one := must[*process](t)(provide("--latency", "1ms", "--rate", "0", "--requests", "1"))
-	two := must[*process](t)(provide("--latency", "1ms", "--rate", "0"))
-	t.Cleanup(one.kill)
-	t.Cleanup(two.kill)
-	s := own(t, config(one.address, two.address))
-	w := newWorker(t, s.address, "127.0.0.1:1", watermaster.Options{
+	one := must[*process.Process](t)(process.Provide("--latency", "1ms", "--rate", "0", "--requests", "1"))
+	two := must[*process.Process](t)(process.Provide("--latency", "1ms", "--rate", "0"))
+	t.Cleanup(one.Kill)
+	t.Cleanup(two.Kill)
+	s := own(t, config(one.Address, two.Address))
+	w := newWorker(t, s.Address, "127.0.0.1:1", watermaster.Options{
 		Account: "elsewhere", Route: "both", Keys: map[string]string{"at0": "sk-zero", "at1": "sk-one"},
 	})
 	for range 3 { // the first provider takes one call, and says 429 to the next
@@ -31,7 +32,7 @@ func TestTargetsAreFollowed(t *testing.T) {
 			t.Errorf("model %q", out.Model)
 		}
 	}
-	keys := map[string]string{one.address: "Bearer sk-zero", two.address: "Bearer sk-one"}
+	keys := map[string]string{one.Address: "Bearer sk-zero", two.Address: "Bearer sk-one"}
 	seen := map[string]int{}
 	for _, req := range w.wire.sent() {
 		seen[req.URL.Host]++
@@ -43,7 +44,7 @@ func TestTargetsAreFollowed(t *testing.T) {
 			t.Errorf("path %s", req.URL.Path)
 		}
 	}
-	if seen[one.address] == 0 || seen[two.address] == 0 {
+	if seen[one.Address] == 0 || seen[two.Address] == 0 {
 		t.Errorf("calls: %v", seen)
 	}
 	w.idle(t, "at0")
@@ -52,7 +53,7 @@ func TestTargetsAreFollowed(t *testing.T) {
 
 // What is said to the client stays with it; the prompt and the key stay with the provider.
 func TestNothingLeaks(t *testing.T) {
-	toService, toProvider := newTap(t, service.address), newTap(t, provider.address)
+	toService, toProvider := newTap(t, service.Address), newTap(t, provider.Address)
 	w := newWorker(t, toService.address, toProvider.address, watermaster.Options{Account: "main", Retries: watermaster.NoRetries})
 	claude := newWorker(t, toService.address, toProvider.address, watermaster.Options{Account: "claude", Retries: watermaster.NoRetries})
 	const prompt = "marker-of-the-prompt"
@@ -91,9 +92,9 @@ func TestNothingLeaks(t *testing.T) {
 
 // The request that the SDK made stays as it was.
 func TestRequestIsNotChanged(t *testing.T) {
-	w := newWorker(t, service.address, "", watermaster.Options{Account: "main", Route: "small"})
+	w := newWorker(t, service.Address, "", watermaster.Options{Account: "main", Route: "small"})
 	const body = `{"model":"asked","max_tokens":1.2e1,"seed":12345678901234567890,"stream":true,"messages":[{"role":"user","content":"hi"}]}`
-	req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+provider.address+"/v1/chat/completions", strings.NewReader(body)))
+	req := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+provider.Address+"/v1/chat/completions", strings.NewReader(body)))
 	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.Set("X-Watermaster-Max-Wait", "3")
 	before, url := req.Header.Clone(), req.URL.String()

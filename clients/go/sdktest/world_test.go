@@ -18,13 +18,14 @@ import (
 	"github.com/openai/openai-go/v3/option"
 
 	watermaster "github.com/watermaster-project/watermaster/clients/go"
+	"github.com/watermaster-project/watermaster/clients/go/internal/process"
 )
 
 // key is what the SDKs are given as the provider's key. It must never reach the service.
 const key = "sk-0marker0of0the0key0"
 
 // The service and the provider of all tests that need none of their own.
-var service, provider *process
+var service, provider *process.Process
 
 // statuses are those that a provider may fail with; each has an account, since a failure
 // may close one.
@@ -65,10 +66,10 @@ func TestMain(m *testing.M) {
 		defer os.RemoveAll(dir)
 		file := filepath.Join(dir, "config.yaml")
 		if err = os.WriteFile(file, []byte(config()), 0o600); err == nil {
-			if service, err = serve(file); err == nil {
-				defer service.kill()
-				if provider, err = provide("--latency", "1ms", "--rate", "0", "--output", "12"); err == nil {
-					defer provider.kill()
+			if service, err = process.Serve(file, "127.0.0.1:0"); err == nil {
+				defer service.Kill()
+				if provider, err = process.Provide("--latency", "1ms", "--rate", "0", "--output", "12"); err == nil {
+					defer provider.Kill()
 					return m.Run()
 				}
 			}
@@ -79,14 +80,14 @@ func TestMain(m *testing.M) {
 }
 
 // own starts a service of a test's own.
-func own(t *testing.T, config string) *process {
+func own(t *testing.T, config string) *process.Process {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := must[*process](t)(serve(file))
-	t.Cleanup(p.kill)
+	p := must[*process.Process](t)(process.Serve(file, "127.0.0.1:0"))
+	t.Cleanup(p.Kill)
 	return p
 }
 
@@ -131,7 +132,7 @@ func newWorker(t *testing.T, address, base string, o watermaster.Options) *worke
 	t.Helper()
 	o.Organization, o.Project = "acme", "tests"
 	if base == "" {
-		base = provider.address
+		base = provider.Address
 	}
 	w := &worker{limiter: must[*watermaster.Limiter](t)(watermaster.New(address, o)), wire: &wire{}}
 	t.Cleanup(func() { w.limiter.Close() })
@@ -179,5 +180,15 @@ func message(words ...string) anthropic.MessageNewParams {
 	return anthropic.MessageNewParams{
 		Model: "claude-m", MaxTokens: 12,
 		Messages: []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock(strings.Join(append(words, "How deep are the seas?"), " ")))},
+	}
+}
+
+func must[T any](t testing.TB) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
 	}
 }
