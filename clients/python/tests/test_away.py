@@ -162,3 +162,32 @@ def test_asyncio_waits_without_blocking_the_loop(service: Any, make: Any) -> Non
 
     asyncio.run(main())
     assert ticks > 10
+
+
+def test_a_silent_service_has_a_second_where_calls_may_go_without_it(service: Any, make: Any) -> None:
+    given: list[float] = []
+
+    def silent(_: Any, context: Any) -> Any:
+        given.append(context.time_remaining())
+        service.hold(context).wait()
+
+    service.answers["Acquire"] = silent
+    with make(service, when_away="open").acquire(model="m") as lease:
+        assert lease.id == ""
+    (asked,) = service.of("Acquire")
+    assert given[0] <= 1 and asked.block.ToMilliseconds() == 500
+
+
+def test_who_is_known_to_wait_in_the_queue_has_all_the_time(service: Any, make: Any) -> None:
+    given: list[float] = []
+
+    def answer(_: Any, context: Any) -> Any:
+        given.append(context.time_remaining())
+        pb = watermaster.v1.limiter_pb2
+        return pb.AcquireResponse(wait=pb.Wait()) if len(given) == 1 else granted("L")
+
+    service.answers["Acquire"] = answer
+    with make(service, when_away="open").acquire(model="m") as lease:
+        assert lease.id == "L"
+    assert given[0] <= 1 and given[1] > 10
+    assert [asked.block.ToMilliseconds() for asked in service.of("Acquire")] == [500, 10_000]

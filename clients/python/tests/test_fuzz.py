@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from watermaster import conduct, estimate, form, request, stream
+from watermaster import estimate, form, header, request, stream
 from watermaster.call import Ask, Call
 
 WIRES = ("chat", "completions", "responses", "messages", "embeddings", "images")
@@ -262,13 +262,13 @@ def test_any_request(path: str, body: bytes) -> None:
 )
 def test_any_header(headers: list[tuple[str, str]]) -> None:
     try:
-        call = conduct.said(headers)
-    except conduct.Misspelt as wrong:
+        call = header.said(headers)
+    except header.Misspelt as wrong:
         assert "x-watermaster-" in str(wrong).lower()
     else:
         assert call.max_wait is None or 0 <= call.max_wait <= 86400
         assert call.min_quality is None or 0 <= call.min_quality <= 1
-    assert not any(name.lower().startswith("x-watermaster") for name, _ in conduct.clean(headers))
+    assert not any(name.lower().startswith("x-watermaster") for name, _ in header.clean(headers))
     assert set(form.rate_headers(headers)) <= {"retry-after", "x-ratelimit-a"}
 
 
@@ -292,10 +292,10 @@ def test_any_header(headers: list[tuple[str, str]]) -> None:
 )
 def test_patience(text: str, want: Any) -> None:
     if want is None:
-        with pytest.raises(conduct.Misspelt):
-            conduct.seconds(text)
+        with pytest.raises(header.Misspelt):
+            header.seconds(text)
     else:
-        assert conduct.said([("X-Watermaster-Max-Wait", text)]) == Call(max_wait=want)
+        assert header.said([("X-Watermaster-Max-Wait", text)]) == Call(max_wait=want)
 
 
 @fast

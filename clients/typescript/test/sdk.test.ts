@@ -259,7 +259,7 @@ test("headers of the call stay here, and neither prompt nor key reaches the serv
 test("routes and keys are followed to another provider", async () => {
   const other = await Provider.start();
   const routed = await Service.start(config(`    routes:
-      smart: {targets: [{account: openai-two, model: gpt-5-mini}, {account: openai-main, model: gpt-5}]}
+      smart: {min_quality: 0.5, targets: [{account: openai-two, model: gpt-5-mini}, {account: openai-main, model: gpt-5, quality: 0.9}]}
 `).replace("    projects:", `      openai-two:
         provider: openai
         attributes: {base_url: "${other.url}/v1"}

@@ -1,6 +1,6 @@
 """What happens to a request from its start to its last byte, whatever HTTP library sends it.
 
-It is written once for both ways of waiting: a generator yields what has to be done next (Ask, Send, …), and
+It is written once for both ways of waiting: a generator yields what has to be done next (Wait, Send, …), and
 whoever drives it does that, waiting in a thread or in a task, and sends back what came of it. So both do the
 same, and each step can be tested without a network.
 """
@@ -11,13 +11,12 @@ import json
 import math
 import os
 import random
-import re
 import threading
 import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +24,18 @@ from . import form, way
 from .answer import Advice, Observation, Outcome, Usage
 from .call import Ask as Question
 from .call import Call, current
+from .ending import Ending
 from .errors import CallError, Rejected, TooLate, Unavailable
 from .estimate import Ratios
+from .header import PREFIX, Misspelt, clean, retry_count, said
 from .lease import Lease
 from .request import Request, read
-from .stream import Reader, read_body, response_id
+from .stream import Reader
 from .tokenizer import counter
 
 if TYPE_CHECKING:
     from .limiter import Limiter
 
-_PREFIX = "x-watermaster-"
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PATIENCE = 30.0  # seconds from the first ask that a caller without max_wait gives further attempts
 MOST_OF_ERROR = 1 << 20  # bytes of an error's body that are read before it is handed on
 _EXCLUDED = 64  # accounts that a request may exclude; see limiter.proto
@@ -133,77 +131,6 @@ class NotSent(Exception):
     """No connection could be made: nothing has left. The cause is what the HTTP library raised."""
 
 
-class Misspelt(ValueError):
-    """A header for the service that cannot be read."""
-
-
-@dataclass
-class Ending:
-    """Releases the lease of a call whose answer is being read, once."""
-
-    lease: Lease
-    started_after: float
-    status: int
-    rates: dict[str, str]
-    wire: str
-    learn: Callable[[Usage | None, str | None], None]
-    reader: Reader | None = None  # of a stream
-    over: bool = False
-    parts: list[bytes] = field(default_factory=list)  # of a plain body
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Takes in what came, and gives what the caller gets of it now."""
-        if (reader := self.reader) is not None:
-            out = reader.feed(chunk)
-            # Nothing that counts comes behind the last event, and the connection may stay open for long.
-            if reader.ended or reader.failure is not None:
-                self.cut()
-            return out
-        self.parts.append(chunk)
-        return chunk
-
-    def done(self) -> bytes:
-        """The body has ended as it should; gives what is left for the caller."""
-        if self.reader is not None:
-            rest = self.reader.close()
-            self.cut()
-            return rest
-        whole = b"".join(self.parts)
-        self.parts.clear()
-        self._release(
-            Outcome.UNSPECIFIED,
-            read_body(self.wire, whole),
-            response_id(whole) if self.wire == "responses" else None,
-        )
-        return b""
-
-    def cut(self) -> None:
-        """Nothing more will be read: it is cut, closed or forgotten, or all of it was there."""
-        reader = self.reader
-        if reader is None:
-            self.parts.clear()
-            self._release(Outcome.UNKNOWN, None, None)
-        elif reader.failure is not None:
-            body = json.dumps({"error": reader.failure.body}, ensure_ascii=False).encode()
-            self._release(Outcome.UNSPECIFIED, reader.usage, None, reader.failure.status, body)
-        else:
-            self._release(
-                Outcome.UNSPECIFIED if reader.ended else Outcome.UNKNOWN, reader.usage, reader.response_id
-            )
-
-    def _release(
-        self, outcome: Outcome, usage: Usage | None, response: str | None, status: int = 0, body: bytes = b""
-    ) -> None:
-        if self.over:  # what is read to its end is closed, too, and forgotten
-            return
-        self.over = True
-        status = status or self.status
-        observation = Observation(status, self.rates, form.told_body(status, body))
-        self.lease.release(outcome, usage, observation, self.started_after)
-        if outcome is Outcome.UNSPECIFIED:
-            self.learn(usage, response)
-
-
 class Conduct:
     """Takes requests through a limiter. One serves any number of threads and tasks."""
 
@@ -235,7 +162,7 @@ class Conduct:
         request_id = call.request_id or str(uuid.UUID(int=_ids.getrandbits(128), version=4))
         began = self._now()
         deadline = began + call.max_wait if call.max_wait is not None else None
-        repeated = _retry_count(headers)
+        repeated = retry_count(headers)
         retries, tries = max(0, options.retries - repeated), 0
         question = self._question(request, outgoing.url, call, request_id)
         patience = began + _PATIENCE if deadline is None else deadline
@@ -413,12 +340,12 @@ class Conduct:
         return learn
 
     def _told(self, lease: Lease, request_id: str) -> list[tuple[str, str]]:
-        told = [(_PREFIX + "request-id", request_id)]
+        told = [(PREFIX + "request-id", request_id)]
         if lease.target is not None:
             told += (
-                (_PREFIX + "account", lease.target.account),
-                (_PREFIX + "model", lease.target.model),
-                (_PREFIX + "waited", f"{lease.waited:.3f}"),
+                (PREFIX + "account", lease.target.account),
+                (PREFIX + "model", lease.target.model),
+                (PREFIX + "waited", f"{lease.waited:.3f}"),
             )
         return told + self._pressed(lease)
 
@@ -426,11 +353,11 @@ class Conduct:
         pressure = lease.pressure if lease is not None else self.limiter.pressure
         if pressure is None:
             return []
-        told = [(_PREFIX + "pressure", pressure.level)]
+        told = [(PREFIX + "pressure", pressure.level)]
         if pressure.max_tool_calls is not None:
-            told.append((_PREFIX + "max-tool-calls", str(pressure.max_tool_calls)))
+            told.append((PREFIX + "max-tool-calls", str(pressure.max_tool_calls)))
         if pressure.agent_profile:
-            told.append((_PREFIX + "agent-profile", pressure.agent_profile))
+            told.append((PREFIX + "agent-profile", pressure.agent_profile))
         return told
 
     def _pause(self, seconds: float, until: float) -> Generator[Step, Any, bool]:
@@ -474,59 +401,3 @@ def _own_advice(answer: Answer, tries: int) -> Advice:
         if 0 <= after < math.inf:
             return Advice(retry=True, retry_after=after)
     return Advice(retry=True, retry_after=_backoff(tries))
-
-
-def clean(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Leaves out the headers that are for the service: they never reach the provider."""
-    return [(name, value) for name, value in headers if not name.lower().startswith(_PREFIX)]
-
-
-def _retry_count(headers: list[tuple[str, str]]) -> int:
-    for name, value in headers:
-        if name.lower() == "x-stainless-retry-count" and value.isdecimal():
-            return min(int(value), 1000)
-    return 0
-
-
-def said(headers: list[tuple[str, str]]) -> Call:
-    """Reads the headers that are for the service. Raises Misspelt."""
-    values: dict[str, Any] = {}
-    for name, value in headers:
-        name = name.lower()
-        if not name.startswith(_PREFIX) or not value:
-            continue  # an empty one says nothing; one that is not known here may be of a newer client
-        key = name[len(_PREFIX) :].replace("-", "_")
-        if key in ("project", "priority_class", "route", "request_id", "affinity_key"):
-            values[key] = value
-        elif key == "max_wait":
-            values[key] = seconds(value)
-        elif key == "min_quality":
-            values[key] = _part(value)
-    return Call(**values)
-
-
-def seconds(text: str) -> float:
-    """Reads seconds ("1.5") or a duration ("500ms", "1m30s")."""
-    text = text.strip()
-    try:
-        value = float(text)
-    except ValueError:
-        found = _DURATION.findall(text)
-        value = sum(float(amount) * _UNITS[unit] for amount, unit in found)
-        if not found or "".join(amount + unit for amount, unit in found) != text:
-            value = -1.0
-    if not 0 <= value <= 86400:
-        raise Misspelt(
-            f'x-watermaster-max-wait must be seconds or a duration such as "500ms", at most 24 h, not {text!r}'
-        )
-    return value
-
-
-def _part(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise Misspelt(f"x-watermaster-min-quality must be within 0 to 1, not {text!r}")
-    return value

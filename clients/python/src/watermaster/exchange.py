@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -122,13 +122,13 @@ class Exchange:
             self.lost(None if rpc.cancelled() or rpc.exception() is not None else rpc.result())
 
 
-def run(steps: Steps[T]) -> T:
-    """Goes the steps in this thread."""
+def run(steps: Generator[Any, Any, T], do: Callable[[Any], Any] = lambda step: step.wait()) -> T:
+    """Goes the steps in this thread: do does one, and what it raises is thrown into them."""
     try:
         step = next(steps)
         while True:
             try:
-                result = step.wait()
+                result = do(step)
             except BaseException as e:
                 step = steps.throw(e)
             else:
@@ -137,13 +137,15 @@ def run(steps: Steps[T]) -> T:
         return end.value  # type: ignore[no-any-return]
 
 
-async def run_async(steps: Steps[T]) -> T:
-    """Goes the steps in this task; cancelling it cancels the call that is open."""
+async def run_async(
+    steps: Generator[Any, Any, T], do: Callable[[Any], Awaitable[Any]] = lambda step: step.wait_async()
+) -> T:
+    """Goes the steps in this task. Cancelling it cancels the one that is open, and is thrown into them, too."""
     try:
         step = next(steps)
         while True:
             try:
-                result = await step.wait_async()
+                result = await do(step)
             except BaseException as e:
                 step = steps.throw(e)
             else:

@@ -32,6 +32,7 @@ from .v1 import monitor_pb2 as monitor
 _BLOCK = 10.0  # seconds that one Acquire stays open
 _GRACE = 5.0  # seconds on top of it for the answer
 _PATIENCE = 30.0  # seconds of outage that a caller without max_wait bears
+_TICK = 0.01  # seconds that a timer may be early
 _AWAY = 1.0  # seconds that the service is given before when_away applies
 
 _log = logging.getLogger("watermaster")
@@ -263,6 +264,7 @@ class Limiter:
         attempt = ask.attempt
         request = self._request(ask, attempt, deadline, first)
         outage: float | None = None  # since when nobody answers this caller
+        queued = False  # the service has answered, and holds the place
         failures = 0
         tried: set[Address] = set()
         fallback = self.options.when_away != "closed"
@@ -276,18 +278,25 @@ class Limiter:
                 outage = None
                 continue
             address = self._pool.pick(tried)
-            left = _BLOCK if deadline is None else max(0.0, min(_BLOCK, deadline - asked_at))
+            block = _BLOCK  # the service itself cuts it to what the call has
+            within = _GRACE + (_BLOCK if deadline is None else max(0.0, min(_BLOCK, deadline - asked_at)))
+            if fallback and not queued:
+                # The service has so long before calls go without it. So the first call is short: of one that
+                # waits in the queue it would not be known whether anybody is there.
+                within = _AWAY / len(self.options.addresses)
+                block = within / 2
+            request.block.CopyFrom(duration(block))
             unanswered.clear()
             lost = partial(self._lost, ask, request)
             try:
-                response = yield Exchange(address, "Acquire", request, left + _GRACE, lost)
+                response = yield Exchange(address, "Acquire", request, within, lost)
             except grpc.RpcError as e:
                 if not away(e):
                     raise self._bug(e) from None
                 if e.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                     unanswered.append(request)
                 self._pool.failed(address)
-                outage = asked_at if outage is None else outage
+                outage, queued = asked_at if outage is None else outage, False
                 tried.add(address)
                 if self._pool.other(tried):
                     continue
@@ -303,7 +312,7 @@ class Limiter:
             except ValueError as e:
                 raise self._bug(e) from None
             self._pool.answered(address)
-            outage, failures = None, 0
+            outage, failures, queued = None, 0, True
             tried.clear()
             self._feel(response)
             decision = response.WhichOneof("decision")
@@ -323,7 +332,6 @@ class Limiter:
     def _request(self, ask: Ask, attempt: int, deadline: float | None, now: float) -> pb.AcquireRequest:
         request = ask.message(self.options.organization)
         request.attempt = attempt
-        request.block.CopyFrom(duration(_BLOCK))
         request.lease_ttl.CopyFrom(duration(self.options.lease_ttl))
         if deadline is not None:
             request.max_wait.CopyFrom(duration(min(86_400.0, max(0.0, deadline - now))))
@@ -361,7 +369,7 @@ class Limiter:
         since = self._pool.away_since
         if since is None or (outage is not None and outage < since):
             since = outage
-        return since is not None and now - since >= _AWAY
+        return since is not None and now - since >= _AWAY - _TICK
 
     def _without_service(self, ask: Ask, now: float, deadline: float) -> float:
         """Seconds to wait; 0: go."""

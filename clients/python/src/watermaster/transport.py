@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .conduct import MOST_OF_ERROR, Answer, Conduct, Ending, NotSent, Read, Send, Settle, Sleep, Steps, Wait
+from .conduct import MOST_OF_ERROR, Answer, Conduct, NotSent, Read, Send, Settle, Sleep, Wait
+from .ending import Ending
+from .exchange import run, run_async
+from .header import PREFIX
 from .limiter import Limiter
 from .request import wire_of
 
@@ -183,7 +187,7 @@ class Transport(httpx.BaseTransport):
         steps = self._conduct.steps(request.method, str(request.url), _headers(request), request.read)
         if steps is None:
             return self._inner.handle_request(_pass(request))
-        answer = self._drive(steps, request)
+        answer = run(steps, partial(self._do, request))
         if answer.ending is None:
             return _whole(answer)
         return httpx.Response(
@@ -193,20 +197,7 @@ class Transport(httpx.BaseTransport):
             extensions=answer.response.extensions,
         )
 
-    def _drive(self, steps: Steps, request: httpx.Request) -> Answer:
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    done = self._do(step, request)
-                except BaseException as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(done)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-
-    def _do(self, step: Any, request: httpx.Request) -> Any:
+    def _do(self, request: httpx.Request, step: Any) -> Any:
         match step:
             case Wait():
                 return self.limiter.ask(step.question, step.deadline)
@@ -252,7 +243,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             steps = self._conduct.steps(request.method, str(request.url), _headers(request), lambda: content)
         if steps is None:
             return await self._inner.handle_async_request(_pass(request))
-        answer = await self._drive(steps, request)
+        answer = await run_async(steps, partial(self._do, request))
         if answer.ending is None:
             return _whole(answer)
         return httpx.Response(
@@ -262,20 +253,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             extensions=answer.response.extensions,
         )
 
-    async def _drive(self, steps: Steps, request: httpx.Request) -> Answer:
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    done = await self._do(step, request)
-                except BaseException as error:  # a cancelled task, too: its lease is released on the way out
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(done)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-
-    async def _do(self, step: Any, request: httpx.Request) -> Any:
+    async def _do(self, request: httpx.Request, step: Any) -> Any:
         match step:
             case Wait():
                 return await self.limiter.ask_async(step.question, step.deadline)
@@ -308,7 +286,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
 def _pass(request: httpx.Request) -> httpx.Request:
     """A request that is not limited, without the headers that are for the service."""
-    for name in [name for name in request.headers if name.lower().startswith("x-watermaster-")]:
+    for name in [name for name in request.headers if name.lower().startswith(PREFIX)]:
         del request.headers[name]
     return request
 

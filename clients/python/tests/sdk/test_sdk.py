@@ -301,7 +301,9 @@ def routed(other: str) -> str:
         pools:
           all: {{models: [gpt-5-mini], limits: {{requests: 10k/min, concurrency: 9}}}}
     routes:
-      smart: {{targets: [{{account: openai-two, model: gpt-5-mini}}, {{account: openai-main, model: gpt-5}}]}}
+      smart:
+        min_quality: 0.5
+        targets: [{{account: openai-two, model: gpt-5-mini}}, {{account: openai-main, model: gpt-5, quality: 0.9}}]
     projects:""",
     )
     return MODELS + text
