@@ -95,6 +95,18 @@ def test_openai_stream(way: Way, stage: Stage, split: int) -> None:
     assert [chunk.usage for chunk in way.each(asked) if chunk.usage][-1].prompt_tokens > 0
 
 
+def test_azure(way: Way, stage: Stage) -> None:
+    client = way.sdk(
+        openai, stage.client(), vendor="AzureOpenAI", azure_endpoint=stage.provider.url, api_version="2026-06-01"
+    )
+    raw = way.run(client.chat.completions.with_raw_response.create(**HELLO))
+    assert raw.parse().usage.completion_tokens > 0
+    assert raw.headers["x-watermaster-account"] == "openai-main"
+    chunks = list(way.each(way.run(client.chat.completions.create(**HELLO, stream=True))))
+    assert chunks and all(chunk.choices for chunk in chunks)  # the one that tells the usage is hidden
+    until(stage.free, "given back")
+
+
 def test_anthropic(way: Way, stage: Stage) -> None:
     client = stage.anthropic()
     raw = way.run(client.messages.with_raw_response.create(**CLAUDE))

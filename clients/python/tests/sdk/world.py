@@ -279,9 +279,9 @@ class Way:
         self._open.append(made)
         return made
 
-    def sdk(self, module: Any, http_client: Any, **options: Any) -> Any:
+    def sdk(self, module: Any, http_client: Any, vendor: str = "", **options: Any) -> Any:
         """A client of an SDK, openai or anthropic."""
-        vendor = "OpenAI" if module.__name__ == "openai" else "Anthropic"
+        vendor = vendor or ("OpenAI" if module.__name__ == "openai" else "Anthropic")
         kind = getattr(module, "Async" + vendor if self.asynchronous else vendor)
         return kind(**{"api_key": "sk-any", "http_client": http_client, **options})
 
