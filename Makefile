@@ -55,7 +55,7 @@ vet:
 ALONE := ./server ./server/cmd/... ./examples/demo/... ./examples/envoy ./clients/fleet
 
 .PHONY: test-all
-test-all: tools clients
+test-all: clients
 	go test -p 1 -timeout $(TIMEOUT) $(ALONE)
 	go test -p 2 -timeout $(TIMEOUT) $$(go list ./... | grep -vxFf <(go list $(ALONE)))
 
@@ -83,11 +83,15 @@ test-go-client:
 
 .PHONY: test-python-client
 test-python-client:
-	if [[ -x .bin/clients/bin/pytest ]]; then cd clients/python && ../../.bin/clients/bin/mypy --strict && ../../.bin/clients/bin/ruff check . && ../../.bin/clients/bin/pytest -q; fi
+	@if [[ -x .bin/clients/bin/pytest ]]; \
+	then cd clients/python && ../../.bin/clients/bin/mypy --strict && ../../.bin/clients/bin/ruff check . && ../../.bin/clients/bin/pytest -q; \
+	else echo 'make: clients/python is not tested: see what make tools says' >&2; fi
 
 .PHONY: test-typescript-client
 test-typescript-client:
-	if [[ -d clients/typescript/node_modules ]]; then npm --prefix clients/typescript test --silent; fi
+	@if [[ -d clients/typescript/node_modules ]]; \
+	then npm --prefix clients/typescript run check && npm --prefix clients/typescript test --silent; \
+	else echo 'make: clients/typescript is not tested: see what make tools says' >&2; fi
 
 # Long runs of one goroutine are not repeated (-short): they have nothing to race with. The race
 # detector needs a C compiler; without one this is left out, and says so.

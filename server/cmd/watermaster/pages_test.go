@@ -270,13 +270,19 @@ func (s *shell) await(page string, b block) {
 
 // TestPagesAreShort: a page that nobody reads to its end helps nobody.
 func TestPagesAreShort(t *testing.T) {
+	most := map[string]int{
+		"clients/README.md": 100, "clients/python/README.md": 100, "clients/typescript/README.md": 100, "clients/go/README.md": 100,
+	}
 	for _, page := range pages {
+		most[page] = 200
+	}
+	for page, most := range most {
 		text, err := os.ReadFile(filepath.Join(repository, page))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := bytes.Count(text, []byte("\n")); n >= 200 {
-			t.Errorf("%s has %d lines, want less than 200", page, n)
+		if n := bytes.Count(text, []byte("\n")); n >= most {
+			t.Errorf("%s has %d lines, want less than %d", page, n, most)
 		}
 	}
 }

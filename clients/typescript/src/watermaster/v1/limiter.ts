@@ -879,67 +879,6 @@ export const AcquireRequest: MessageFns<AcquireRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<AcquireRequest>): AcquireRequest {
-    return AcquireRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<AcquireRequest>): AcquireRequest {
-    const message = createBaseAcquireRequest();
-    message.requestId = object.requestId ?? "";
-    message.attempt = object.attempt ?? 0;
-    message.organization = object.organization ?? "";
-    message.project = object.project ?? "";
-    switch (object.destination?.$case) {
-      case "route": {
-        if (object.destination?.value !== undefined && object.destination?.value !== null) {
-          message.destination = { $case: "route", value: object.destination.value };
-        }
-        break;
-      }
-      case "model": {
-        if (object.destination?.value !== undefined && object.destination?.value !== null) {
-          message.destination = { $case: "model", value: object.destination.value };
-        }
-        break;
-      }
-    }
-    message.priorityClass = object.priorityClass ?? "";
-    message.inputTokens = object.inputTokens ?? 0;
-    message.maxOutputTokens = object.maxOutputTokens ?? undefined;
-    message.cachedInputTokens = object.cachedInputTokens ?? undefined;
-    message.units = (globalThis.Object.entries(object.units ?? {}) as [string, number][]).reduce(
-      (acc: { [key: string]: number }, [key, value]: [string, number]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.Number(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    message.maxWait = (object.maxWait !== undefined && object.maxWait !== null)
-      ? Duration.fromPartial(object.maxWait)
-      : undefined;
-    message.block = (object.block !== undefined && object.block !== null)
-      ? Duration.fromPartial(object.block)
-      : undefined;
-    message.leaseTtl = (object.leaseTtl !== undefined && object.leaseTtl !== null)
-      ? Duration.fromPartial(object.leaseTtl)
-      : undefined;
-    message.affinityKey = object.affinityKey ?? "";
-    message.constraints = (object.constraints !== undefined && object.constraints !== null)
-      ? Constraints.fromPartial(object.constraints)
-      : undefined;
-    message.labels = (globalThis.Object.entries(object.labels ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    return message;
-  },
 };
 
 function createBaseAcquireRequest_UnitsEntry(): AcquireRequest_UnitsEntry {
@@ -997,16 +936,6 @@ export const AcquireRequest_UnitsEntry: MessageFns<AcquireRequest_UnitsEntry> = 
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<AcquireRequest_UnitsEntry>): AcquireRequest_UnitsEntry {
-    return AcquireRequest_UnitsEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<AcquireRequest_UnitsEntry>): AcquireRequest_UnitsEntry {
-    const message = createBaseAcquireRequest_UnitsEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? 0;
-    return message;
-  },
 };
 
 function createBaseAcquireRequest_LabelsEntry(): AcquireRequest_LabelsEntry {
@@ -1063,16 +992,6 @@ export const AcquireRequest_LabelsEntry: MessageFns<AcquireRequest_LabelsEntry> 
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<AcquireRequest_LabelsEntry>): AcquireRequest_LabelsEntry {
-    return AcquireRequest_LabelsEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<AcquireRequest_LabelsEntry>): AcquireRequest_LabelsEntry {
-    const message = createBaseAcquireRequest_LabelsEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
   },
 };
 
@@ -1163,19 +1082,6 @@ export const Constraints: MessageFns<Constraints> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Constraints>): Constraints {
-    return Constraints.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Constraints>): Constraints {
-    const message = createBaseConstraints();
-    message.accounts = object.accounts?.map((e) => e) || [];
-    message.excludeAccounts = object.excludeAccounts?.map((e) => e) || [];
-    message.providers = object.providers?.map((e) => e) || [];
-    message.capabilities = object.capabilities?.map((e) => e) || [];
-    message.minQuality = object.minQuality ?? undefined;
-    return message;
   },
 };
 
@@ -1268,38 +1174,6 @@ export const AcquireResponse: MessageFns<AcquireResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<AcquireResponse>): AcquireResponse {
-    return AcquireResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<AcquireResponse>): AcquireResponse {
-    const message = createBaseAcquireResponse();
-    message.requestId = object.requestId ?? "";
-    switch (object.decision?.$case) {
-      case "granted": {
-        if (object.decision?.value !== undefined && object.decision?.value !== null) {
-          message.decision = { $case: "granted", value: Granted.fromPartial(object.decision.value) };
-        }
-        break;
-      }
-      case "wait": {
-        if (object.decision?.value !== undefined && object.decision?.value !== null) {
-          message.decision = { $case: "wait", value: Wait.fromPartial(object.decision.value) };
-        }
-        break;
-      }
-      case "rejected": {
-        if (object.decision?.value !== undefined && object.decision?.value !== null) {
-          message.decision = { $case: "rejected", value: Rejected.fromPartial(object.decision.value) };
-        }
-        break;
-      }
-    }
-    message.pressure = (object.pressure !== undefined && object.pressure !== null)
-      ? Pressure.fromPartial(object.pressure)
-      : undefined;
-    return message;
   },
 };
 
@@ -1421,29 +1295,6 @@ export const Granted: MessageFns<Granted> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Granted>): Granted {
-    return Granted.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Granted>): Granted {
-    const message = createBaseGranted();
-    message.leaseId = object.leaseId ?? "";
-    message.target = (object.target !== undefined && object.target !== null)
-      ? Target.fromPartial(object.target)
-      : undefined;
-    message.startWithin = (object.startWithin !== undefined && object.startWithin !== null)
-      ? Duration.fromPartial(object.startWithin)
-      : undefined;
-    message.ttl = (object.ttl !== undefined && object.ttl !== null) ? Duration.fromPartial(object.ttl) : undefined;
-    message.renewEvery = (object.renewEvery !== undefined && object.renewEvery !== null)
-      ? Duration.fromPartial(object.renewEvery)
-      : undefined;
-    message.waited = (object.waited !== undefined && object.waited !== null)
-      ? Duration.fromPartial(object.waited)
-      : undefined;
-    message.charges = object.charges?.map((e) => Charge.fromPartial(e)) || [];
-    return message;
-  },
 };
 
 function createBaseTarget(): Target {
@@ -1526,26 +1377,6 @@ export const Target: MessageFns<Target> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Target>): Target {
-    return Target.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Target>): Target {
-    const message = createBaseTarget();
-    message.account = object.account ?? "";
-    message.provider = object.provider ?? "";
-    message.model = object.model ?? "";
-    message.attributes = (globalThis.Object.entries(object.attributes ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    return message;
-  },
 };
 
 function createBaseTarget_AttributesEntry(): Target_AttributesEntry {
@@ -1602,16 +1433,6 @@ export const Target_AttributesEntry: MessageFns<Target_AttributesEntry> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Target_AttributesEntry>): Target_AttributesEntry {
-    return Target_AttributesEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Target_AttributesEntry>): Target_AttributesEntry {
-    const message = createBaseTarget_AttributesEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
   },
 };
 
@@ -1692,18 +1513,6 @@ export const Charge: MessageFns<Charge> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Charge>): Charge {
-    return Charge.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Charge>): Charge {
-    const message = createBaseCharge();
-    message.scope = object.scope ?? "";
-    message.metric = object.metric ?? "";
-    message.amount = object.amount ?? 0;
-    message.onCompletion = object.onCompletion ?? false;
-    return message;
-  },
 };
 
 function createBaseWait(): Wait {
@@ -1760,18 +1569,6 @@ export const Wait: MessageFns<Wait> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Wait>): Wait {
-    return Wait.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Wait>): Wait {
-    const message = createBaseWait();
-    message.retryAfter = (object.retryAfter !== undefined && object.retryAfter !== null)
-      ? Duration.fromPartial(object.retryAfter)
-      : undefined;
-    message.binding = object.binding?.map((e) => Binding.fromPartial(e)) || [];
-    return message;
   },
 };
 
@@ -1851,20 +1648,6 @@ export const Rejected: MessageFns<Rejected> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Rejected>): Rejected {
-    return Rejected.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Rejected>): Rejected {
-    const message = createBaseRejected();
-    message.reason = object.reason ?? 0;
-    message.retryAfter = (object.retryAfter !== undefined && object.retryAfter !== null)
-      ? Duration.fromPartial(object.retryAfter)
-      : undefined;
-    message.binding = object.binding?.map((e) => Binding.fromPartial(e)) || [];
-    message.message = object.message ?? "";
-    return message;
   },
 };
 
@@ -1966,22 +1749,6 @@ export const Binding: MessageFns<Binding> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Binding>): Binding {
-    return Binding.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Binding>): Binding {
-    const message = createBaseBinding();
-    message.scope = object.scope ?? "";
-    message.name = object.name ?? "";
-    message.metric = object.metric ?? "";
-    message.window = (object.window !== undefined && object.window !== null)
-      ? Duration.fromPartial(object.window)
-      : undefined;
-    message.quota = object.quota ?? 0;
-    message.utilization = object.utilization ?? 0;
-    return message;
   },
 };
 
@@ -2091,20 +1858,6 @@ export const Pressure: MessageFns<Pressure> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Pressure>): Pressure {
-    return Pressure.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Pressure>): Pressure {
-    const message = createBasePressure();
-    message.level = object.level ?? 0;
-    message.utilization = object.utilization ?? 0;
-    message.totalUtilization = object.totalUtilization ?? 0;
-    message.waiting = object.waiting ?? 0;
-    message.maxToolCalls = object.maxToolCalls ?? undefined;
-    message.agentProfile = object.agentProfile ?? undefined;
-    return message;
-  },
 };
 
 function createBaseRenewRequest(): RenewRequest {
@@ -2151,15 +1904,6 @@ export const RenewRequest: MessageFns<RenewRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<RenewRequest>): RenewRequest {
-    return RenewRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RenewRequest>): RenewRequest {
-    const message = createBaseRenewRequest();
-    message.leaseIds = object.leaseIds?.map((e) => e) || [];
-    return message;
-  },
 };
 
 function createBaseRenewResponse(): RenewResponse {
@@ -2205,15 +1949,6 @@ export const RenewResponse: MessageFns<RenewResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<RenewResponse>): RenewResponse {
-    return RenewResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RenewResponse>): RenewResponse {
-    const message = createBaseRenewResponse();
-    message.renewals = object.renewals?.map((e) => Renewal.fromPartial(e)) || [];
-    return message;
   },
 };
 
@@ -2282,17 +2017,6 @@ export const Renewal: MessageFns<Renewal> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Renewal>): Renewal {
-    return Renewal.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Renewal>): Renewal {
-    const message = createBaseRenewal();
-    message.leaseId = object.leaseId ?? "";
-    message.gone = object.gone ?? false;
-    message.ttl = (object.ttl !== undefined && object.ttl !== null) ? Duration.fromPartial(object.ttl) : undefined;
-    return message;
   },
 };
 
@@ -2393,27 +2117,6 @@ export const Usage: MessageFns<Usage> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Usage>): Usage {
-    return Usage.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Usage>): Usage {
-    const message = createBaseUsage();
-    message.inputTokens = object.inputTokens ?? undefined;
-    message.outputTokens = object.outputTokens ?? undefined;
-    message.cachedInputTokens = object.cachedInputTokens ?? undefined;
-    message.cacheWriteInputTokens = object.cacheWriteInputTokens ?? undefined;
-    message.units = (globalThis.Object.entries(object.units ?? {}) as [string, number][]).reduce(
-      (acc: { [key: string]: number }, [key, value]: [string, number]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.Number(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    return message;
-  },
 };
 
 function createBaseUsage_UnitsEntry(): Usage_UnitsEntry {
@@ -2470,16 +2173,6 @@ export const Usage_UnitsEntry: MessageFns<Usage_UnitsEntry> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Usage_UnitsEntry>): Usage_UnitsEntry {
-    return Usage_UnitsEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Usage_UnitsEntry>): Usage_UnitsEntry {
-    const message = createBaseUsage_UnitsEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? 0;
-    return message;
   },
 };
 
@@ -2574,27 +2267,6 @@ export const Observation: MessageFns<Observation> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Observation>): Observation {
-    return Observation.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Observation>): Observation {
-    const message = createBaseObservation();
-    message.number = object.number ?? 0;
-    message.httpStatus = object.httpStatus ?? 0;
-    message.headers = (globalThis.Object.entries(object.headers ?? {}) as [string, string][]).reduce(
-      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
-        if (value !== undefined) {
-          acc[key] = globalThis.String(value);
-        }
-        return acc;
-      },
-      {},
-    );
-    message.body = object.body ?? "";
-    message.age = (object.age !== undefined && object.age !== null) ? Duration.fromPartial(object.age) : undefined;
-    return message;
-  },
 };
 
 function createBaseObservation_HeadersEntry(): Observation_HeadersEntry {
@@ -2651,16 +2323,6 @@ export const Observation_HeadersEntry: MessageFns<Observation_HeadersEntry> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Observation_HeadersEntry>): Observation_HeadersEntry {
-    return Observation_HeadersEntry.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Observation_HeadersEntry>): Observation_HeadersEntry {
-    const message = createBaseObservation_HeadersEntry();
-    message.key = object.key ?? "";
-    message.value = object.value ?? "";
-    return message;
   },
 };
 
@@ -2768,36 +2430,6 @@ export const ReleaseRequest: MessageFns<ReleaseRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ReleaseRequest>): ReleaseRequest {
-    return ReleaseRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ReleaseRequest>): ReleaseRequest {
-    const message = createBaseReleaseRequest();
-    message.leaseId = object.leaseId ?? "";
-    message.outcome = object.outcome ?? 0;
-    switch (object.consumption?.$case) {
-      case "usage": {
-        if (object.consumption?.value !== undefined && object.consumption?.value !== null) {
-          message.consumption = { $case: "usage", value: Usage.fromPartial(object.consumption.value) };
-        }
-        break;
-      }
-      case "providerUsage": {
-        if (object.consumption?.value !== undefined && object.consumption?.value !== null) {
-          message.consumption = { $case: "providerUsage", value: object.consumption.value };
-        }
-        break;
-      }
-    }
-    message.observation = (object.observation !== undefined && object.observation !== null)
-      ? Observation.fromPartial(object.observation)
-      : undefined;
-    message.startedAfter = (object.startedAfter !== undefined && object.startedAfter !== null)
-      ? Duration.fromPartial(object.startedAfter)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseReleaseResponse(): ReleaseResponse {
@@ -2865,19 +2497,6 @@ export const ReleaseResponse: MessageFns<ReleaseResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<ReleaseResponse>): ReleaseResponse {
-    return ReleaseResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ReleaseResponse>): ReleaseResponse {
-    const message = createBaseReleaseResponse();
-    message.settlements = object.settlements?.map((e) => Settlement.fromPartial(e)) || [];
-    message.late = object.late ?? false;
-    message.advice = (object.advice !== undefined && object.advice !== null)
-      ? Advice.fromPartial(object.advice)
-      : undefined;
-    return message;
   },
 };
 
@@ -2968,19 +2587,6 @@ export const Settlement: MessageFns<Settlement> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Settlement>): Settlement {
-    return Settlement.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Settlement>): Settlement {
-    const message = createBaseSettlement();
-    message.scope = object.scope ?? "";
-    message.metric = object.metric ?? "";
-    message.charged = object.charged ?? 0;
-    message.refunded = object.refunded ?? 0;
-    message.owed = object.owed ?? 0;
-    return message;
   },
 };
 
@@ -3118,38 +2724,6 @@ export const ReportRequest: MessageFns<ReportRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ReportRequest>): ReportRequest {
-    return ReportRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ReportRequest>): ReportRequest {
-    const message = createBaseReportRequest();
-    message.leaseId = object.leaseId ?? "";
-    message.organization = object.organization ?? "";
-    message.account = object.account ?? "";
-    message.model = object.model ?? "";
-    message.observation = (object.observation !== undefined && object.observation !== null)
-      ? Observation.fromPartial(object.observation)
-      : undefined;
-    switch (object.consumption?.$case) {
-      case "usage": {
-        if (object.consumption?.value !== undefined && object.consumption?.value !== null) {
-          message.consumption = { $case: "usage", value: Usage.fromPartial(object.consumption.value) };
-        }
-        break;
-      }
-      case "providerUsage": {
-        if (object.consumption?.value !== undefined && object.consumption?.value !== null) {
-          message.consumption = { $case: "providerUsage", value: object.consumption.value };
-        }
-        break;
-      }
-    }
-    message.startedAfter = (object.startedAfter !== undefined && object.startedAfter !== null)
-      ? Duration.fromPartial(object.startedAfter)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseReportResponse(): ReportResponse {
@@ -3206,20 +2780,6 @@ export const ReportResponse: MessageFns<ReportResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<ReportResponse>): ReportResponse {
-    return ReportResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ReportResponse>): ReportResponse {
-    const message = createBaseReportResponse();
-    message.advice = (object.advice !== undefined && object.advice !== null)
-      ? Advice.fromPartial(object.advice)
-      : undefined;
-    message.pressure = (object.pressure !== undefined && object.pressure !== null)
-      ? Pressure.fromPartial(object.pressure)
-      : undefined;
-    return message;
   },
 };
 
@@ -3299,20 +2859,6 @@ export const Advice: MessageFns<Advice> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Advice>): Advice {
-    return Advice.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Advice>): Advice {
-    const message = createBaseAdvice();
-    message.retry = object.retry ?? false;
-    message.retryAfter = (object.retryAfter !== undefined && object.retryAfter !== null)
-      ? Duration.fromPartial(object.retryAfter)
-      : undefined;
-    message.otherTarget = object.otherTarget ?? false;
-    message.failureClass = object.failureClass ?? 0;
-    return message;
   },
 };
 
@@ -3496,15 +3042,6 @@ export const LimiterServiceClient = makeGenericClientConstructor(
   serviceName: string;
 };
 
-type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
-
-export type DeepPartial<T> = T extends Builtin ? T
-  : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
-
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());
   if (num > globalThis.Number.MAX_SAFE_INTEGER) {
@@ -3519,6 +3056,4 @@ function longToNumber(int64: { toString(): string }): number {
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }

@@ -380,19 +380,6 @@ export const GetHeadroomRequest: MessageFns<GetHeadroomRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<GetHeadroomRequest>): GetHeadroomRequest {
-    return GetHeadroomRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GetHeadroomRequest>): GetHeadroomRequest {
-    const message = createBaseGetHeadroomRequest();
-    message.organization = object.organization ?? "";
-    message.account = object.account ?? "";
-    message.pool = object.pool ?? "";
-    message.project = object.project ?? "";
-    message.log = object.log ?? false;
-    return message;
-  },
 };
 
 function createBaseGetHeadroomResponse(): GetHeadroomResponse {
@@ -438,17 +425,6 @@ export const GetHeadroomResponse: MessageFns<GetHeadroomResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<GetHeadroomResponse>): GetHeadroomResponse {
-    return GetHeadroomResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<GetHeadroomResponse>): GetHeadroomResponse {
-    const message = createBaseGetHeadroomResponse();
-    message.headroom = (object.headroom !== undefined && object.headroom !== null)
-      ? Headroom.fromPartial(object.headroom)
-      : undefined;
-    return message;
   },
 };
 
@@ -551,22 +527,6 @@ export const WatchHeadroomRequest: MessageFns<WatchHeadroomRequest> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<WatchHeadroomRequest>): WatchHeadroomRequest {
-    return WatchHeadroomRequest.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<WatchHeadroomRequest>): WatchHeadroomRequest {
-    const message = createBaseWatchHeadroomRequest();
-    message.organization = object.organization ?? "";
-    message.account = object.account ?? "";
-    message.pool = object.pool ?? "";
-    message.project = object.project ?? "";
-    message.interval = (object.interval !== undefined && object.interval !== null)
-      ? Duration.fromPartial(object.interval)
-      : undefined;
-    message.log = object.log ?? false;
-    return message;
-  },
 };
 
 function createBaseWatchHeadroomResponse(): WatchHeadroomResponse {
@@ -612,17 +572,6 @@ export const WatchHeadroomResponse: MessageFns<WatchHeadroomResponse> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<WatchHeadroomResponse>): WatchHeadroomResponse {
-    return WatchHeadroomResponse.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<WatchHeadroomResponse>): WatchHeadroomResponse {
-    const message = createBaseWatchHeadroomResponse();
-    message.headroom = (object.headroom !== undefined && object.headroom !== null)
-      ? Headroom.fromPartial(object.headroom)
-      : undefined;
-    return message;
   },
 };
 
@@ -713,19 +662,6 @@ export const Headroom: MessageFns<Headroom> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Headroom>): Headroom {
-    return Headroom.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Headroom>): Headroom {
-    const message = createBaseHeadroom();
-    message.organization = object.organization ?? "";
-    message.time = (object.time !== undefined && object.time !== null) ? Timestamp.fromPartial(object.time) : undefined;
-    message.configRevision = object.configRevision ?? 0;
-    message.limits = object.limits?.map((e) => LimitHeadroom.fromPartial(e)) || [];
-    message.log = (object.log !== undefined && object.log !== null) ? SharedLog.fromPartial(object.log) : undefined;
-    return message;
   },
 };
 
@@ -883,26 +819,6 @@ export const SharedLog: MessageFns<SharedLog> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<SharedLog>): SharedLog {
-    return SharedLog.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SharedLog>): SharedLog {
-    const message = createBaseSharedLog();
-    message.replicas = object.replicas?.map((e) => Replica.fromPartial(e)) || [];
-    message.position = object.position ?? "";
-    message.end = object.end ?? "";
-    message.age = (object.age !== undefined && object.age !== null) ? Duration.fromPartial(object.age) : undefined;
-    message.entries = object.entries ?? 0;
-    message.logBytes = object.logBytes ?? 0;
-    message.snapshotBytes = object.snapshotBytes ?? 0;
-    message.behaviour = object.behaviour ?? 0;
-    message.rollCall = (object.rollCall !== undefined && object.rollCall !== null)
-      ? RollCall.fromPartial(object.rollCall)
-      : undefined;
-    message.away = (object.away !== undefined && object.away !== null) ? Duration.fromPartial(object.away) : undefined;
-    return message;
-  },
 };
 
 function createBaseReplica(): Replica {
@@ -993,21 +909,6 @@ export const Replica: MessageFns<Replica> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Replica>): Replica {
-    return Replica.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Replica>): Replica {
-    const message = createBaseReplica();
-    message.incarnation = object.incarnation ?? "";
-    message.self = object.self ?? false;
-    message.heard = (object.heard !== undefined && object.heard !== null)
-      ? Duration.fromPartial(object.heard)
-      : undefined;
-    message.behaviour = object.behaviour ?? 0;
-    message.waiting = object.waiting ?? 0;
-    return message;
-  },
 };
 
 function createBaseRollCall(): RollCall {
@@ -1064,18 +965,6 @@ export const RollCall: MessageFns<RollCall> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<RollCall>): RollCall {
-    return RollCall.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<RollCall>): RollCall {
-    const message = createBaseRollCall();
-    message.since = (object.since !== undefined && object.since !== null)
-      ? Duration.fromPartial(object.since)
-      : undefined;
-    message.missing = object.missing ?? 0;
-    return message;
   },
 };
 
@@ -1305,34 +1194,6 @@ export const LimitHeadroom: MessageFns<LimitHeadroom> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<LimitHeadroom>): LimitHeadroom {
-    return LimitHeadroom.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<LimitHeadroom>): LimitHeadroom {
-    const message = createBaseLimitHeadroom();
-    message.scope = object.scope ?? "";
-    message.name = object.name ?? "";
-    message.metric = object.metric ?? "";
-    message.shape = object.shape ?? 0;
-    message.window = (object.window !== undefined && object.window !== null)
-      ? Duration.fromPartial(object.window)
-      : undefined;
-    message.quota = object.quota ?? 0;
-    message.effectiveQuota = object.effectiveQuota ?? 0;
-    message.held = object.held ?? 0;
-    message.reserved = object.reserved ?? 0;
-    message.remaining = object.remaining ?? 0;
-    message.utilization = object.utilization ?? 0;
-    message.byClass = object.byClass?.map((e) => ClassHeadroom.fromPartial(e)) || [];
-    message.trend = (object.trend !== undefined && object.trend !== null) ? Trend.fromPartial(object.trend) : undefined;
-    message.timeToExhaustion = (object.timeToExhaustion !== undefined && object.timeToExhaustion !== null)
-      ? Duration.fromPartial(object.timeToExhaustion)
-      : undefined;
-    message.gates = object.gates?.map((e) => PoolGate.fromPartial(e)) || [];
-    message.topConsumers = object.topConsumers?.map((e) => Consumer.fromPartial(e)) || [];
-    return message;
-  },
 };
 
 function createBaseClassHeadroom(): ClassHeadroom {
@@ -1423,21 +1284,6 @@ export const ClassHeadroom: MessageFns<ClassHeadroom> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<ClassHeadroom>): ClassHeadroom {
-    return ClassHeadroom.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<ClassHeadroom>): ClassHeadroom {
-    const message = createBaseClassHeadroom();
-    message.priorityClass = object.priorityClass ?? "";
-    message.held = object.held ?? 0;
-    message.utilization = object.utilization ?? 0;
-    message.waiting = object.waiting ?? 0;
-    message.longestWait = (object.longestWait !== undefined && object.longestWait !== null)
-      ? Duration.fromPartial(object.longestWait)
-      : undefined;
-    return message;
-  },
 };
 
 function createBaseTrend(): Trend {
@@ -1520,17 +1366,6 @@ export const Trend: MessageFns<Trend> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<Trend>): Trend {
-    return Trend.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Trend>): Trend {
-    const message = createBaseTrend();
-    message.utilization = object.utilization?.map((e) => e) || [];
-    message.step = (object.step !== undefined && object.step !== null) ? Duration.fromPartial(object.step) : undefined;
-    message.slopePerHour = object.slopePerHour ?? 0;
-    return message;
-  },
 };
 
 function createBasePoolGate(): PoolGate {
@@ -1599,19 +1434,6 @@ export const PoolGate: MessageFns<PoolGate> = {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
   },
-
-  create(base?: DeepPartial<PoolGate>): PoolGate {
-    return PoolGate.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<PoolGate>): PoolGate {
-    const message = createBasePoolGate();
-    message.metric = object.metric ?? "";
-    message.remaining = (object.remaining !== undefined && object.remaining !== null)
-      ? Duration.fromPartial(object.remaining)
-      : undefined;
-    message.blocked = object.blocked ?? false;
-    return message;
-  },
 };
 
 function createBaseConsumer(): Consumer {
@@ -1679,17 +1501,6 @@ export const Consumer: MessageFns<Consumer> = {
     } finally {
       (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
     }
-  },
-
-  create(base?: DeepPartial<Consumer>): Consumer {
-    return Consumer.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<Consumer>): Consumer {
-    const message = createBaseConsumer();
-    message.project = object.project ?? "";
-    message.held = object.held ?? 0;
-    message.utilization = object.utilization ?? 0;
-    return message;
   },
 };
 
@@ -1788,15 +1599,6 @@ export const MonitorServiceClient = makeGenericClientConstructor(
   serviceName: string;
 };
 
-type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
-
-export type DeepPartial<T> = T extends Builtin ? T
-  : T extends globalThis.Array<infer U> ? globalThis.Array<DeepPartial<U>>
-  : T extends ReadonlyArray<infer U> ? ReadonlyArray<DeepPartial<U>>
-  : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
-  : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
-  : Partial<T>;
-
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());
   if (num > globalThis.Number.MAX_SAFE_INTEGER) {
@@ -1811,6 +1613,4 @@ function longToNumber(int64: { toString(): string }): number {
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;
   decode(input: BinaryReader | Uint8Array, length?: number): T;
-  create(base?: DeepPartial<T>): T;
-  fromPartial(object: DeepPartial<T>): T;
 }
