@@ -153,3 +153,52 @@ print("ended")
 """,
     )
     assert out == "ended\n"
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+@pytest.mark.parametrize("kind", ["client", "transport", "async client"])
+def test_a_child_makes_connections_of_its_own(service: Any, library: str, kind: str) -> None:
+    """Two processes that write on one connection get each other's answers."""
+    program(
+        service,
+        BEGIN
+        + f"""
+import http.server, {library} as library
+import watermaster.{library} as ours
+limiter = watermaster.Limiter(sys.argv[1], account="a")
+ports = []
+class Provider(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        ports.append(self.client_address[1])
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{{}}")
+    def log_message(self, *_): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+url = f"http://127.0.0.1:{{server.server_port}}/v1/chat/completions"
+ask = dict(json={{"model": "m", "max_tokens": 5, "messages": []}})
+kind = "{kind}"
+if kind == "async client":
+    loop = asyncio.new_event_loop()
+    client = ours.AsyncClient(limiter)
+    def post(): assert loop.run_until_complete(client.post(url, **ask)).status_code == 200
+else:
+    client = ours.Client(limiter) if kind == "client" else library.Client(transport=ours.Transport(limiter))
+    def post(): assert client.post(url, **ask).status_code == 200
+def child():
+    if kind == "async client":
+        global loop
+        loop = asyncio.new_event_loop()
+    post()
+post()
+fork(child)
+post()
+first, childs, second = ports
+assert childs != first == second, ports
+limiter.close()
+""",
+    )

@@ -7,6 +7,8 @@ is wanted, with the library in its global `httpx`: see watermaster.httpx and wat
 from __future__ import annotations
 
 import inspect
+import os
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -172,7 +174,43 @@ class _AsyncBody(httpx.AsyncByteStream):
         self._ending.cut()
 
 
-class Transport(httpx.BaseTransport):
+class _Forked:
+    """A transport whose connections a child process must not share: two would write on one at a time.
+
+    They stay the parent's. The child makes new ones when it first sends, by `fresh`; None: what is below was
+    given, and is its giver's to replace.
+    """
+
+    _inner: Any
+    _stale = False
+
+    def _heed(self, fresh: Callable[[], Any] | None) -> None:
+        self._fresh = fresh
+        if fresh is not None:
+            _transports.add(self)
+
+    def _below(self) -> Any:
+        if self._stale and self._fresh is not None:
+            # What it was is kept: to close it, or its locks that another thread had, is not for the child.
+            _abandoned.append(self._inner)
+            self._inner, self._stale = self._fresh(), False
+        return self._inner
+
+
+_transports: weakref.WeakSet[_Forked] = weakref.WeakSet()
+_abandoned: list[Any] = []
+
+
+def _after_fork() -> None:
+    for transport in list(_transports):
+        transport._stale = True
+
+
+if hasattr(os, "register_at_fork"):  # Windows has none
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class Transport(_Forked, httpx.BaseTransport):
     """Asks the limiter before each request that inner sends; inner None: a new HTTPTransport.
 
     What is not limited (files, models, count_tokens …) passes through. See clients/README.md for what is.
@@ -181,12 +219,14 @@ class Transport(httpx.BaseTransport):
     def __init__(self, limiter: Limiter, inner: httpx.BaseTransport | None = None) -> None:
         self.limiter = limiter
         self._inner = inner if inner is not None else httpx.HTTPTransport(limits=_LIMITS)
+        self._heed(None if inner is not None else partial(httpx.HTTPTransport, limits=_LIMITS))
         self._conduct = Conduct(limiter)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         steps = self._conduct.steps(request.method, str(request.url), _headers(request), request.read)
         if steps is None:
-            return self._inner.handle_request(_pass(request))
+            passed: httpx.Response = self._below().handle_request(_pass(request))
+            return passed
         answer = run(steps, partial(self._do, request))
         if answer.ending is None:
             return _whole(answer)
@@ -203,7 +243,7 @@ class Transport(httpx.BaseTransport):
                 return self.limiter.ask(step.question, step.deadline)
             case Send():
                 try:
-                    return _answer(self._inner.handle_request(_request(step, request, False)))
+                    return _answer(self._below().handle_request(_request(step, request, False)))
                 except _NOT_SENT as error:
                     raise NotSent from error
             case Read():
@@ -228,12 +268,13 @@ class Transport(httpx.BaseTransport):
         self._inner.close()
 
 
-class AsyncTransport(httpx.AsyncBaseTransport):
+class AsyncTransport(_Forked, httpx.AsyncBaseTransport):
     """As Transport, for asyncio."""
 
     def __init__(self, limiter: Limiter, inner: httpx.AsyncBaseTransport | None = None) -> None:
         self.limiter = limiter
         self._inner = inner if inner is not None else httpx.AsyncHTTPTransport(limits=_LIMITS)
+        self._heed(None if inner is not None else partial(httpx.AsyncHTTPTransport, limits=_LIMITS))
         self._conduct = Conduct(limiter)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -242,7 +283,8 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             content = await request.aread()
             steps = self._conduct.steps(request.method, str(request.url), _headers(request), lambda: content)
         if steps is None:
-            return await self._inner.handle_async_request(_pass(request))
+            passed: httpx.Response = await self._below().handle_async_request(_pass(request))
+            return passed
         answer = await run_async(steps, partial(self._do, request))
         if answer.ending is None:
             return _whole(answer)
@@ -259,7 +301,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
                 return await self.limiter.ask_async(step.question, step.deadline)
             case Send():
                 try:
-                    return _answer(await self._inner.handle_async_request(_request(step, request, True)))
+                    return _answer(await self._below().handle_async_request(_request(step, request, True)))
                 except _NOT_SENT as error:
                     raise NotSent from error
             case Read():
@@ -301,11 +343,25 @@ def _limiter(first: Limiter | str | Sequence[str], options: dict[str, Any]) -> t
     return first, False
 
 
-def _wrap(client: Any, wrapper: Callable[[Limiter, Any], Any], limiter: Limiter) -> None:
-    """Puts the wrapper around all transports of a client, those of proxies as well."""
-    client._transport = wrapper(limiter, client._transport)
+def _wrap(client: Any, library: type, wrapper: Callable[[Limiter, Any], Any], options: dict[str, Any]) -> None:
+    """Puts the wrapper around all transports of a client, those of proxies as well; library is its class there."""
+
+    def wrapped(inner: Any, given: bool, fresh: Callable[[], Any]) -> Any:
+        outer = wrapper(client.limiter, inner)
+        outer._heed(None if given else fresh)
+        return outer
+
+    def mounted(pattern: Any) -> Any:
+        return library(**options)._mounts[pattern]
+
+    mounts = options.get("mounts") or {}
+    client._transport = wrapped(
+        client._transport, options.get("transport") is not None, lambda: library(**options)._transport
+    )
     client._mounts = {
-        pattern: None if transport is None else wrapper(limiter, transport)
+        pattern: None
+        if transport is None
+        else wrapped(transport, pattern.pattern in mounts, partial(mounted, pattern))
         for pattern, transport in client._mounts.items()
     }
 
@@ -319,8 +375,9 @@ class Client(httpx.Client):
 
     def __init__(self, limiter: Limiter | str | Sequence[str] = "localhost:8081", **options: Any) -> None:
         self.limiter, self._owned = _limiter(limiter, options)
-        super().__init__(**{"timeout": _TIMEOUT, "limits": _LIMITS, "follow_redirects": True, **options})
-        _wrap(self, Transport, self.limiter)
+        options = {"timeout": _TIMEOUT, "limits": _LIMITS, "follow_redirects": True, **options}
+        super().__init__(**options)
+        _wrap(self, httpx.Client, Transport, options)
 
     def close(self) -> None:
         super().close()
@@ -338,8 +395,9 @@ class AsyncClient(httpx.AsyncClient):
 
     def __init__(self, limiter: Limiter | str | Sequence[str] = "localhost:8081", **options: Any) -> None:
         self.limiter, self._owned = _limiter(limiter, options)
-        super().__init__(**{"timeout": _TIMEOUT, "limits": _LIMITS, "follow_redirects": True, **options})
-        _wrap(self, AsyncTransport, self.limiter)
+        options = {"timeout": _TIMEOUT, "limits": _LIMITS, "follow_redirects": True, **options}
+        super().__init__(**options)
+        _wrap(self, httpx.AsyncClient, AsyncTransport, options)
 
     async def aclose(self) -> None:
         await super().aclose()
