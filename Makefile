@@ -81,16 +81,18 @@ clients: build tools ## Build what the tests of the clients run: the service, th
 test-go-client:
 	for module in $(GO_CLIENT); do (cd $$module && go vet ./... && go test $(RACE) -timeout $(TIMEOUT) ./...) || exit 1; done
 
+# Each is also installed alone, as its users have it.
 .PHONY: test-python-client
 test-python-client:
 	@if [[ -x .bin/clients/bin/pytest ]]; \
-	then cd clients/python && ../../.bin/clients/bin/mypy --strict && ../../.bin/clients/bin/ruff check . && ../../.bin/clients/bin/pytest -q; \
+	then cd clients/python && ../../.bin/clients/bin/mypy --strict && ../../.bin/clients/bin/ruff check . && ../../.bin/clients/bin/pytest -q && \
+		../../.bin/uv/bin/uv run --quiet --isolated --no-project --python ../../.bin/clients/bin/python --with . python -c 'import watermaster; watermaster.Limiter().close()'; \
 	else echo 'make: clients/python is not tested: see what make tools says' >&2; fi
 
 .PHONY: test-typescript-client
 test-typescript-client:
 	@if [[ -d clients/typescript/node_modules ]]; \
-	then npm --prefix clients/typescript run check && npm --prefix clients/typescript test --silent; \
+	then cd clients/typescript && npm run --silent check && npm test --silent && npm run --silent test:package; \
 	else echo 'make: clients/typescript is not tested: see what make tools says' >&2; fi
 
 # Long runs of one goroutine are not repeated (-short): they have nothing to race with. The race
