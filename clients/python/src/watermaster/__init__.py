@@ -7,11 +7,12 @@ or, for any other call, `with watermaster.Limiter(...).acquire(model=..., input_
 
 from typing import TYPE_CHECKING, Any
 
+from .acquisition import Acquisition
 from .answer import Advice, Observation, Outcome, Pressure, Target, Usage
 from .call import Ask, Call, options
 from .errors import Binding, CallError, Error, Rejected, TooLate, Unavailable
 from .lease import Lease
-from .limiter import Acquisition, Limiter
+from .limiter import Limiter
 from .settings import TLS, Local, Options
 
 if TYPE_CHECKING:

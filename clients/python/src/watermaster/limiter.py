@@ -10,12 +10,12 @@ import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, Literal
 
 import grpc
 
 from . import answer
+from .acquisition import Acquisition
 from .answer import Advice, Observation, Pressure, Target, Usage, duration, seconds
 from .attempts import Attempts
 from .call import Ask, Call, current
@@ -459,35 +459,6 @@ class Limiter:
     def _unavailable(self, error: grpc.RpcError) -> Unavailable:
         where = ", ".join(self.options.addresses)
         return Unavailable(f"no answer from {where} ({error.details()}); is `watermaster serve` running there?")
-
-
-class Acquisition:
-    """What acquire gives: enter it to ask."""
-
-    __slots__ = ("_ask", "_lease", "_limiter")
-
-    def __init__(self, limiter: Limiter, ask: Ask) -> None:
-        self._limiter, self._ask = limiter, ask
-        self._lease: Lease | None = None
-
-    def __enter__(self) -> Lease:
-        self._lease = self._limiter.ask(self._ask)
-        return self._lease
-
-    async def __aenter__(self) -> Lease:
-        self._lease = await self._limiter.ask_async(self._ask)
-        return self._lease
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._lease is not None:
-            self._lease.end(error)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
 
 
 _limiters: weakref.WeakSet[Limiter] = weakref.WeakSet()
